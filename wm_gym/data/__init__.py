@@ -1,0 +1,1 @@
+"""Recorded episodes: how they are stored, filmed and cut into training windows."""

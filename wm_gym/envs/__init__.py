@@ -1,0 +1,1 @@
+"""Imagined worlds behind the interfaces of Gymnasium and stable-baselines3."""

@@ -1,0 +1,1 @@
+"""What was imagined against what the physics engine does, with intervals."""

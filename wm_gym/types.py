@@ -1,0 +1,243 @@
+"""The containers that travel between the rooms: frozen, with the shape and unit of every field.
+
+Dimension letters used everywhere in the package:
+
+    B  batch rows (one row is one rollout)      T  steps of an episode      L  steps of a window
+    S  numbers in a state observation           A  numbers in an action     H, W  pixels
+    M  members of an ensemble                   N  episodes or start states
+
+One convention of time holds everywhere: ``observation[t], action[t] -> reward[t], termination[t], observation[t+1]``.
+Units are SI; frames are uint8 (H, W, 3) RGB on disk and in environments, float (3, H, W) in [0, 1] inside models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FloatArray = np.ndarray[Any, np.dtype[np.floating]]
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
+FrameArray = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class BoxSpec:
+    """A bounded continuous space as plain values (what ``gymnasium.spaces.Box`` holds)."""
+
+    low: tuple[float, ...]
+    """(D,) lower bounds; ``-inf`` where there is none."""
+    high: tuple[float, ...]
+    """(D,) upper bounds; ``inf`` where there is none."""
+
+    @property
+    def size(self) -> int:
+        """D, the number of values."""
+        return len(self.low)
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """Where a camera looks from, and the size of its frames."""
+
+    name: str
+    """The feature is stored as ``observation.images.NAME``."""
+    width: int = 64
+    height: int = 64
+    fixed: str | None = None
+    """Name of a camera of the robot's own MuJoCo model; None for the free camera described below."""
+    lookat: tuple[float, float, float] | None = None
+    """Point looked at, m; None for the model's own centre."""
+    distance: float | None = None
+    """Distance from ``lookat``, m; None for the model's own extent."""
+    azimuth: float = 90.0
+    """Degrees."""
+    elevation: float = -45.0
+    """Degrees."""
+    track_body: str | None = None
+    """Body that the free camera follows; None for a camera that stands still."""
+
+
+@dataclass(frozen=True)
+class ObservationMap:
+    """What the numbers of a state observation mean, as far as it is known. Empty where nothing is."""
+
+    sin_cos: tuple[tuple[int, int], ...] = ()
+    """(index of the sine, index of the cosine) of each angle that is observed as a pair."""
+    quaternions: tuple[int, ...] = ()
+    """First index of each unit quaternion (w, x, y, z)."""
+    angles: tuple[int, ...] = ()
+    """Indices of angles in rad that turn without a limit."""
+    qpos: tuple[Mapping[str, Any], ...] = ()
+    """How to find each number of the simulator's qpos in the observation, for drawing. Each entry is one of
+    ``{"kind": "angle", "sin": i, "cos": j}``, ``{"kind": "linear", "index": i, "offset": c}``,
+    ``{"kind": "fitted", "weights": [S numbers], "offset": c, "r2": x}`` or ``{"kind": "constant", "value": c}``."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What was recorded: the robot, its spaces and its clock, as plain values that survive JSON."""
+
+    name: str
+    observation_space: BoxSpec
+    """Of the state observation (S); size 0 where only cameras were recorded."""
+    action_space: BoxSpec
+    control_dt: float
+    """Seconds between two actions, exact."""
+    max_episode_steps: int
+    """The task's own episode limit, steps."""
+    env_id: str | None = None
+    """Gymnasium id; None for a recording that has no simulator."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    cameras: tuple[CameraSpec, ...] = ()
+    observation_map: ObservationMap = field(default_factory=ObservationMap)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for ``json.dump`` (bounds without an end become ``"inf"`` and ``"-inf"``)."""
+        plain = asdict(self)
+        for space in ("observation_space", "action_space"):
+            for bound in ("low", "high"):
+                plain[space][bound] = [v if np.isfinite(v) else str(v) for v in plain[space][bound]]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> TaskSpec:
+        """Inverse of :meth:`to_dict`. Raises ``TypeError``, ``KeyError`` or ``ValueError`` on a malformed mapping."""
+        values = dict(plain)
+        for space in ("observation_space", "action_space"):
+            values[space] = BoxSpec(**{k: tuple(float(v) for v in values[space][k]) for k in ("low", "high")})
+        values["cameras"] = tuple(
+            CameraSpec(**{**c, "lookat": None if c["lookat"] is None else tuple(c["lookat"])})
+            for c in values["cameras"]
+        )
+        described = values["observation_map"]
+        values["observation_map"] = ObservationMap(
+            sin_cos=tuple((int(s), int(c)) for s, c in described["sin_cos"]),
+            quaternions=tuple(described["quaternions"]),
+            angles=tuple(described["angles"]),
+            qpos=tuple(described["qpos"]),
+        )
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded trajectory of T steps; never joined to another."""
+
+    observations: FloatArray
+    """(T+1, S) float32."""
+    actions: FloatArray
+    """(T, A) float32: ``actions[t]`` was applied at ``observations[t]``."""
+    rewards: FloatArray
+    """(T,) float32."""
+    terminated: bool
+    """The task ended by itself at the last step."""
+    truncated: bool
+    """The recording was cut at the last step (a limit of time or of size)."""
+    control_dt: float
+    """Seconds between two rows."""
+    frames: Mapping[str, FrameArray] = field(default_factory=dict)
+    """Camera name -> (T+1, H, W, 3) uint8."""
+    qpos: FloatArray | None = None
+    """(T+1, nq) float64, where a simulator was at hand."""
+    qvel: FloatArray | None = None
+    """(T+1, nv) float64, likewise."""
+    behaviour: str = ""
+    """What acted: ``random``, ``smooth``, ``policy``, ``noisy_policy`` or the recorder's own word."""
+    seed: int = 0
+    """What the environment was reset with."""
+
+    def __len__(self) -> int:
+        """T, the number of steps."""
+        return len(self.actions)
+
+    @property
+    def terminations(self) -> BoolArray:
+        """(T,) bool: all False but perhaps the last."""
+        flags = np.zeros(len(self), dtype=np.bool_)
+        if self.terminated:
+            flags[-1] = True
+        return flags
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A batch of windows cut from episodes, never across an episode's end; short episodes are padded."""
+
+    observations: Tensor
+    """(B, L+1, S)."""
+    actions: Tensor
+    """(B, L, A)."""
+    rewards: Tensor
+    """(B, L)."""
+    terminations: Tensor
+    """(B, L) in {0, 1}."""
+    mask: Tensor
+    """(B, L): 1 where the step was recorded, 0 where it is padding."""
+    frames: Mapping[str, Tensor] = field(default_factory=dict)
+    """Camera name -> (B, L+1, H, W, 3) uint8."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a model is shown at one moment: a state, camera frames, or both."""
+
+    state: Tensor | None = None
+    """(B, S) raw values."""
+    frames: Mapping[str, Tensor] = field(default_factory=dict)
+    """Camera name -> (B, 3, H, W) in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class LatentState:
+    """What a world model carries from step to step: named tensors, batch first. Each model documents its own names."""
+
+    values: Mapping[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.values[name]
+
+    def __len__(self) -> int:
+        """B, the number of rows."""
+        return len(next(iter(self.values.values())))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> LatentState:
+        """Apply a function to every tensor."""
+        return LatentState({name: function(value) for name, value in self.values.items()})
+
+    def rows(self, index: Tensor) -> LatentState:
+        """The rows that ``index`` names (integers or a boolean mask)."""
+        return self.map(lambda value: value[index])
+
+    def to(self, device: torch.device | str) -> LatentState:
+        """The same state on another device."""
+        return self.map(lambda value: value.to(device))
+
+    def where(self, mask: Tensor, other: LatentState) -> LatentState:
+        """Rows of ``self`` where ``mask`` (B,) is true, rows of ``other`` elsewhere."""
+        return LatentState(
+            {
+                name: torch.where(mask.view(-1, *(1,) * (value.dim() - 1)), value, other[name])
+                for name, value in self.values.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a world model says of a latent state."""
+
+    reward: Tensor
+    """(B,): of the step that led here."""
+    continuation: Tensor
+    """(B,): probability that the episode goes on from here."""
+    spread: Tensor
+    """(B,): how far the model disagrees with itself about the step that led here, in training standard deviations."""
+    state: Tensor | None = None
+    """(B, S) decoded state observation, raw units."""
+    frames: Mapping[str, Tensor] = field(default_factory=dict)
+    """Camera name -> (B, 3, H, W) in [0, 1]."""
