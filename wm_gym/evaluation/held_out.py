@@ -1,0 +1,95 @@
+"""Episodes that no model has seen: recorded in the physics by the evaluation itself, side by side in one array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wm_gym.types import BoolArray, Episode, FloatArray
+
+CONTEXT = 1
+"""Observed steps before the first predicted one: a constant velocity needs two observations to be causal."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """N episodes of up to ``start`` + H steps. What lies after an episode's end repeats its last row, and is masked."""
+
+    observations: FloatArray
+    """(N, start+H+1, S) float64."""
+    actions: FloatArray
+    """(N, start+H, A)."""
+    rewards: FloatArray
+    """(N, start+H)."""
+    running: BoolArray
+    """(N, H): whether the step was recorded."""
+    start: int
+    """Observed steps before the first predicted one."""
+    episodes: tuple[Episode, ...]
+
+    @property
+    def horizon(self) -> int:
+        """H, predicted steps."""
+        return self.running.shape[1]
+
+    @property
+    def truth(self) -> FloatArray:
+        """(N, H, S) what a prediction is held against."""
+        return self.observations[:, self.start + 1 :]
+
+    @property
+    def known(self) -> FloatArray:
+        """(N, start+1, S) what a predictor may look at."""
+        return self.observations[:, : self.start + 1]
+
+    @property
+    def future_actions(self) -> FloatArray:
+        """(N, H, A) the actions whose effect is predicted."""
+        return self.actions[:, self.start :]
+
+    @property
+    def future_rewards(self) -> FloatArray:
+        """(N, H)."""
+        return self.rewards[:, self.start :]
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """(N,) what acted."""
+        return tuple(episode.behaviour for episode in self.episodes)
+
+
+def stack_episodes(episodes: Sequence[Episode], horizon: int, context: int = CONTEXT) -> HeldOut:
+    """Lay episodes side by side. Those that end before the first predicted step are left out.
+
+    Args:
+        episodes: recorded by the evaluation.
+        horizon: predicted steps; shortened to what the longest episode has.
+        context: observed steps before the first predicted one.
+
+    Raises:
+        ValueError: no episode is longer than the context.
+    """
+    usable = tuple(episode for episode in episodes if len(episode) > context)
+    if not usable:
+        raise ValueError(f"no episode is longer than the {context} steps of context")
+    horizon = min(horizon, max(len(episode) for episode in usable) - context)
+    steps = context + horizon
+    lengths = np.array([len(episode) for episode in usable])
+    return HeldOut(
+        observations=np.stack([_pad(episode.observations, steps + 1) for episode in usable]),
+        actions=np.stack([_pad(episode.actions, steps) for episode in usable]),
+        rewards=np.stack([_pad(episode.rewards, steps) for episode in usable]),
+        running=np.arange(context, steps)[None, :] < lengths[:, None],
+        start=context,
+        episodes=usable,
+    )
+
+
+def _pad(rows: FloatArray, length: int) -> FloatArray:
+    """The first ``length`` rows as float64, the last one repeated where there are fewer."""
+    kept = np.asarray(rows[:length], dtype=np.float64)
+    missing: Any = [(0, length - len(kept))] + [(0, 0)] * (kept.ndim - 1)
+    return np.pad(kept, missing, mode="edge")
