@@ -1,7 +1,7 @@
 """The format of a LeRobotDataset v3.0 folder: where its files lie and what its metadata says.
 
-LeRobot finds a frame in a video by its time, compared as float32 with a tolerance of 0.1 ms. Beyond 1024 s neighbouring
-float32 values are further apart than that, so videos are cut into files that stay below it.
+Videos are cut into files of at most ten minutes. A damaged file then costs little; and LeRobot finds a frame by its
+time in the file, compared as float32 with a tolerance of 0.1 ms, which is finer than float32 itself beyond 1024 s.
 """
 
 from __future__ import annotations

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from wm_gym.data.video import inspect_video, join_videos, read_video, write_video
+from wm_gym.errors import DataError
+
+
+def test_frames_come_back_nearly_as_they_were(tmp_path, film):
+    frames = film(20)
+    write_video(tmp_path / "a.mp4", frames, fps=50)
+    decoded = read_video(tmp_path / "a.mp4")
+    assert decoded.shape == frames.shape and decoded.dtype == np.uint8
+    error = np.abs(decoded.astype(int) - frames)
+    assert error.mean() < 1.5 and error.max() <= 16
+    assert abs((decoded.astype(int) - frames).mean()) < 0.3, "the colours are shifted"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_colours_keep_their_places(tmp_path):
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]], np.uint8)
+    frames = np.broadcast_to(colours[:, None, None], (5, 8, 8, 3))
+    write_video(tmp_path / "a.mp4", frames, fps=10)
+    assert np.abs(read_video(tmp_path / "a.mp4").astype(int) - frames).max() <= 4
+
+
+def test_any_stretch_can_be_read_alone(tmp_path, film):
+    write_video(tmp_path / "a.mp4", film(21), fps=30)
+    whole = read_video(tmp_path / "a.mp4")
+    for start in range(21):
+        assert np.array_equal(read_video(tmp_path / "a.mp4", start, 1), whole[start : start + 1])
+    assert np.array_equal(read_video(tmp_path / "a.mp4", 5, 12), whole[5:17])
+    assert np.array_equal(read_video(tmp_path / "a.mp4", 9), whole[9:])
+
+
+@pytest.mark.parametrize("fps", [1, 7, 20, 25, 30, 50, 125, 500])
+def test_joined_videos_are_the_videos_end_to_end(tmp_path, film, fps):
+    paths, parts = [], []
+    for number, count in enumerate((11, 1, 8)):
+        paths.append(tmp_path / f"{number}.mp4")
+        write_video(paths[-1], film(count, number), fps)
+        parts.append(read_video(paths[-1]))
+    join_videos(paths, tmp_path / "joined.mp4")
+    info = inspect_video(tmp_path / "joined.mp4")
+    assert (info.frames, info.width, info.height, info.fps) == (20, 24, 16, fps)
+    whole = read_video(tmp_path / "joined.mp4")
+    assert np.array_equal(whole, np.concatenate(parts)), "joining changed the picture"
+    for start in range(20):
+        assert np.array_equal(read_video(tmp_path / "joined.mp4", start, 1)[0], whole[start])
+
+
+def test_videos_of_another_size_are_not_joined(tmp_path, film):
+    write_video(tmp_path / "a.mp4", film(3), 10)
+    write_video(tmp_path / "b.mp4", film(3)[:, :8], 10)
+    with pytest.raises(DataError, match=r"b\.mp4: encoded unlike"):
+        join_videos([tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "c.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((3, 16, 23, 3), np.uint8, "even width and height, not 23 x 16"),
+        ((3, 15, 24, 3), np.uint8, "even width and height, not 24 x 15"),
+        ((3, 16, 24, 3), np.float32, "uint8"),
+        ((3, 16, 24), np.uint8, "T, H, W, 3"),
+        ((0, 16, 24, 3), np.uint8, "T >= 1"),
+    ],
+)
+def test_frames_that_cannot_be_stored_are_refused(tmp_path, shape, dtype, message):
+    with pytest.raises(DataError, match=message):
+        write_video(tmp_path / "a.mp4", np.zeros(shape, dtype), 10)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_short_or_damaged_video_is_named(tmp_path, film):
+    path = tmp_path / "a.mp4"
+    with pytest.raises(DataError, match=r"a\.mp4: no such video"):
+        read_video(path)
+    write_video(path, film(20), 10)
+    with pytest.raises(DataError, match=r"a\.mp4: frames 15 to 24 were asked for, but the video holds 20"):
+        read_video(path, 15, 10)
+    with pytest.raises(DataError, match=r"a\.mp4: .* the video holds 20"):
+        read_video(path, 40)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    for read in (read_video, inspect_video):
+        with pytest.raises(DataError, match=r"a\.mp4: damaged video"):
+            read(path)
+    middle = len(whole) // 3
+    path.write_bytes(whole[:middle] + bytes(60) + whole[middle + 60 :])
+    with pytest.raises(DataError, match=r"a\.mp4: damaged video"):
+        read_video(path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.mp4: damaged video"):
+        inspect_video(path)
