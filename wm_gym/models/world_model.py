@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from wm_gym.models.normalization import Normalizer
 from wm_gym.types import LatentState, Observation, Prediction, Segment, TaskSpec
 
 
@@ -41,6 +42,8 @@ class WorldModel(nn.Module, ABC):
     """Uniform numbers in (0, 1) that one imagined step of one row consumes."""
     context: int
     """Recorded steps to observe before imagining; 0 where one observation is enough."""
+    normalizer: Normalizer
+    """Scales, ranges and bounds of the training data."""
 
     def __init__(self, task: TaskSpec) -> None:
         super().__init__()

@@ -1,0 +1,258 @@
+"""N imagined rollouts in flight, in torch alone: states go in and states come out, and no gymnasium is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wm_gym.envs.noise import Stream, uniform
+from wm_gym.errors import ConfigError, ObservationError
+from wm_gym.models import TrainedModel
+from wm_gym.types import LatentState, Observation, Prediction
+
+Array = np.ndarray[Any, np.dtype[Any]]
+TransitionFn = Callable[[Array, Array, Array], Any]
+"""(B, S) observations, (B, A) actions, (B, S) next observations -> (B,)."""
+
+
+@dataclass(frozen=True)
+class ImaginationConfig:
+    """What the keyword arguments of the environments mean; the same for the three faces."""
+
+    obs_type: str | None = None
+    """``state``, ``image`` or ``latent``; None for what the model was trained for."""
+    horizon: int | None = None
+    """Steps until ``truncated``; None for the task's own episode limit."""
+    start: Literal["initial", "any"] = "initial"
+    """Begin at recorded first observations, or at any recorded moment."""
+    deterministic: bool = False
+    """True: the mean over members, no sampling."""
+    uncertainty: Literal["report", "penalize", "truncate"] = "report"
+    penalty: float = 1.0
+    """Reward lost per unit of uncertainty under ``penalize``."""
+    reward_fn: TransitionFn | None = None
+    """Replaces the learned reward."""
+    termination_fn: TransitionFn | None = None
+    """Replaces the learned termination."""
+
+    def check(self, obs_types: tuple[str, ...]) -> None:
+        """Raise ``ConfigError`` on a value that does not exist."""
+        for name, value, allowed in (
+            ("start", self.start, ("initial", "any")),
+            ("uncertainty", self.uncertainty, ("report", "penalize", "truncate")),
+            ("obs_type", self.obs_type or obs_types[0], obs_types),
+        ):
+            if value not in allowed:
+                raise ConfigError(f"{name}={value!r}: this model offers {', '.join(allowed)}")
+        if self.horizon is not None and (not isinstance(self.horizon, int | np.integer) or self.horizon < 1):
+            raise ConfigError(f"horizon={self.horizon!r}: a positive number of steps is needed")
+        if not np.isfinite(self.penalty) or self.penalty < 0:
+            raise ConfigError(f"penalty={self.penalty!r}: a finite number, zero or more, is needed")
+
+
+@dataclass(frozen=True)
+class RolloutState:
+    """All that rollouts remember: a frozen value, from which they go on exactly."""
+
+    latent: LatentState
+    observation: Tensor
+    """(B, S) last state observation shown."""
+    seeds: Tensor
+    """(B,) int64."""
+    steps: Tensor
+    """(B,) int64 steps since the row was seeded: the counter of its noise."""
+    episodes: Tensor
+    """(B,) int64 episodes since the row was seeded: the counter of its start states."""
+    elapsed: Tensor
+    """(B,) int64 steps since the episode began."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> RolloutState:
+        """Apply a function to every tensor."""
+        rest = ("observation", "seeds", "steps", "episodes", "elapsed")
+        return RolloutState(self.latent.map(function), **{name: function(getattr(self, name)) for name in rest})
+
+    def rows(self, index: Tensor) -> RolloutState:
+        """The rows that ``index`` names."""
+        return self.map(lambda value: value[index])
+
+    def with_rows(self, index: Tensor, other: RolloutState) -> RolloutState:
+        """A copy in which the rows ``index`` are those of ``other``."""
+
+        def put(mine: Tensor, theirs: Tensor) -> Tensor:
+            return mine.index_copy(0, index, theirs.to(mine.device))
+
+        latent = LatentState({name: put(value, other.latent[name]) for name, value in self.latent.values.items()})
+        rest = ("observation", "seeds", "steps", "episodes", "elapsed")
+        return RolloutState(latent, **{name: put(getattr(self, name), getattr(other, name)) for name in rest})
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What one step of B rollouts shows; every number is finite."""
+
+    observation: Tensor
+    """(B, S)."""
+    reward: Tensor
+    """(B,)."""
+    terminated: Tensor
+    """(B,) bool: the task ended by itself."""
+    truncated: Tensor
+    """(B,) bool: the horizon was reached, the bounds were left, or trust ended where that was asked."""
+    uncertainty: Tensor
+    """(B,) expected nRMSE of the observation against the truth."""
+    trusted: Tensor
+    """(B,) bool: inside the calibrated horizon and the support of the data."""
+    invalid: Tensor
+    """(B,) bool: the bounds were left, and the observation is the last one inside them."""
+
+
+class Imagination:
+    """Rollouts of one trained model under one set of rules."""
+
+    def __init__(self, trained: TrainedModel, config: ImaginationConfig | None = None) -> None:
+        self.trained, self.config = trained, config or ImaginationConfig()
+        self.model = trained.model
+        self.config.check(self.model.obs_types)
+        self.obs_type = self.config.obs_type or self.model.obs_types[0]
+        self.horizon = int(self.config.horizon or trained.task.max_episode_steps)
+        starts = trained.starts
+        self._starts = starts.initial if self.config.start == "initial" else starts.any
+        self._start_actions = starts.initial_actions if self.config.start == "initial" else starts.any_actions
+        self._low, self._high = self.model.normalizer.bounds
+
+    @torch.no_grad()
+    def begin(self, seeds: Tensor, episodes: Tensor | None = None, steps: Tensor | None = None) -> RolloutState:
+        """Begin B episodes at recorded moments.
+
+        Args:
+            seeds: (B,) int64.
+            episodes: (B,) int64, how many the row has finished; None for freshly seeded rows.
+            steps: (B,) int64, how many the row has taken; likewise.
+        """
+        episodes = torch.zeros_like(seeds) if episodes is None else episodes
+        draw = uniform(seeds, episodes, Stream.START, 1)[:, 0].double()
+        index = (draw * len(self._starts)).long()
+        return self._begin(self._starts[index], self._start_actions[index], seeds, episodes, steps)
+
+    @torch.no_grad()
+    def begin_at(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        seeds: Tensor,
+        episodes: Tensor | None = None,
+        steps: Tensor | None = None,
+    ) -> RolloutState:
+        """Begin B episodes after a context of the user's own.
+
+        Args:
+            observations: (B, C+1, S) raw.
+            actions: (B, C, A) that lie between them.
+            seeds: (B,) int64.
+            episodes: as in :meth:`begin`.
+            steps: as in :meth:`begin`.
+
+        Raises:
+            ObservationError: a value is not finite, or lies outside the world's bounds.
+        """
+        if not bool(torch.isfinite(observations).all() & torch.isfinite(actions).all()):
+            raise ObservationError("the start holds a value that is not finite; the environment is unchanged")
+        outside = (observations < self._low) | (observations > self._high)
+        if bool(outside.any()):
+            dimension = int(outside.nonzero()[0, -1])
+            raise ObservationError(
+                f"start observation dimension {dimension} = {observations[..., dimension].abs().max():.4g} lies beyond "
+                f"ten times the training range; give raw, unscaled observations of {self.trained.task.name}"
+            )
+        episodes = torch.zeros_like(seeds) if episodes is None else episodes
+        return self._begin(observations, actions, seeds, episodes, steps)
+
+    @torch.no_grad()
+    def step(self, state: RolloutState, action: Tensor) -> tuple[RolloutState, Transition]:
+        """Advance B rollouts by finite actions (B, A) within the bounds of the action space."""
+        config, before = self.config, state.observation
+        noise = None
+        if not config.deterministic:
+            noise = uniform(state.seeds, state.steps, Stream.DYNAMICS, self.model.noise_size)
+        latent = self.model.imagine(state.latent, action, noise)
+        prediction = self.model.predict(latent)
+        decoded = _state_of(prediction)
+        invalid = ((decoded <= self._low) | (decoded >= self._high) | ~torch.isfinite(decoded)).any(-1)
+        observation = torch.where(invalid.unsqueeze(-1), before, decoded)
+        elapsed = state.elapsed + 1
+        uncertainty = self.trained.calibration.expected_error(prediction.spread, elapsed, config.deterministic)
+        trusted = (elapsed <= self.trained.calibration.horizon) & self.trained.support.contains(observation, action)
+        trusted = trusted & ~invalid
+        reward = self._reward(before, action, observation, prediction)
+        # Nothing recorded says what lies outside the bounds: the lowest reward keeps a policy from going there.
+        reward = torch.where(invalid, self.model.normalizer.reward_range[0], reward)
+        if config.uncertainty == "penalize":
+            reward = reward - config.penalty * uncertainty
+        terminated = self._terminated(before, action, observation, prediction, state) & ~invalid
+        truncated = (elapsed >= self.horizon) | invalid
+        if config.uncertainty == "truncate":
+            truncated = truncated | ~trusted
+        following = replace(state, latent=latent, observation=observation, steps=state.steps + 1, elapsed=elapsed)
+        return following, Transition(observation, reward, terminated, truncated, uncertainty, trusted, invalid)
+
+    def trust_start(self, state: RolloutState) -> Tensor:
+        """Whether the observation of a state (B,) lies in the support; the action that led to it is not asked about."""
+        neutral = self.trained.support.mean[self.trained.task.observation_space.size :]
+        return self.trained.support.contains(state.observation, neutral.expand(len(state.seeds), -1))
+
+    def _begin(
+        self, observations: Tensor, actions: Tensor, seeds: Tensor, episodes: Tensor, steps: Tensor | None
+    ) -> RolloutState:
+        noise = None
+        if not self.config.deterministic:
+            noise = uniform(seeds, episodes, Stream.MEMBER, self.model.noise_size)
+        latent = self.model.observe(None, None, self.model.encode(Observation(state=observations[:, 0])), noise)
+        for step in range(actions.shape[1]):
+            embedding = self.model.encode(Observation(state=observations[:, step + 1]))
+            latent = self.model.observe(latent, actions[:, step], embedding, noise)
+        return RolloutState(
+            latent=latent,
+            observation=_state_of(self.model.predict(latent)),
+            seeds=seeds,
+            steps=torch.zeros_like(seeds) if steps is None else steps,
+            episodes=episodes,
+            elapsed=torch.zeros_like(seeds),
+        )
+
+    def _reward(self, before: Tensor, action: Tensor, after: Tensor, prediction: Prediction) -> Tensor:
+        if self.config.reward_fn is None:
+            return prediction.reward
+        given = self._ask("reward_fn", self.config.reward_fn, before, action, after)
+        if not bool(torch.isfinite(given).all()):
+            raise ConfigError("reward_fn returned a value that is not finite")
+        return given.to(prediction.reward)
+
+    def _terminated(
+        self, before: Tensor, action: Tensor, after: Tensor, prediction: Prediction, state: RolloutState
+    ) -> Tensor:
+        if self.config.termination_fn is not None:
+            return self._ask("termination_fn", self.config.termination_fn, before, action, after).bool()
+        if self.config.deterministic:
+            return prediction.continuation < 0.5
+        drawn = uniform(state.seeds, state.steps, Stream.TERMINATION, 1)[:, 0]
+        return drawn > prediction.continuation
+
+    @staticmethod
+    def _ask(name: str, function: TransitionFn, before: Tensor, action: Tensor, after: Tensor) -> Tensor:
+        """Call a user's function on copies in numpy, and hold it to one value per row."""
+        given = function(*(value.cpu().numpy().copy() for value in (before, action, after)))
+        result = torch.as_tensor(np.asarray(given), device=after.device)
+        if result.shape != after.shape[:1]:
+            raise ConfigError(f"{name} must return shape ({len(after)},), one value per row, not {tuple(result.shape)}")
+        return result
+
+
+def _state_of(prediction: Prediction) -> Tensor:
+    if prediction.state is None:
+        raise ConfigError("this model decodes no state observation")
+    return prediction.state

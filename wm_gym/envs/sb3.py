@@ -1,0 +1,128 @@
+"""``WorldModel-v0`` as a stable-baselines3 ``VecEnv``: one batched step for all rows, no worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+from wm_gym.envs.imagination import RolloutState
+from wm_gym.envs.rollouts import Rollouts, row_seeds
+from wm_gym.envs.world_model_env import Renderer, check_render_mode
+from wm_gym.models import TrainedModel
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class WorldModelVecEnv(VecEnv):
+    """N learned worlds for SB3. ``terminated`` and ``truncated`` are merged here and nowhere else, as SB3 wants it.
+
+    A row that ends begins anew in the same step; its info then holds ``terminal_observation``, ``TimeLimit.truncated``
+    (SB3 bootstraps the value there) and ``episode`` with the return ``r``, the length ``l`` and the time ``t``.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | TrainedModel = "reacher",
+        num_envs: int = 1,
+        seed: int | None = None,
+        render_mode: str | None = None,
+        device: str = "cpu",
+        **settings: Any,
+    ) -> None:
+        """Wrap a trained model; the keywords are those of :class:`~wm_gym.envs.WorldModelEnv`.
+
+        Args:
+            model: name of a shipped model, a model folder, or a loaded model.
+            num_envs: N.
+            seed: row i uses ``seed + i``; None draws fresh ones.
+            render_mode: None or ``rgb_array``.
+            device: where the model runs.
+            **settings: as of :class:`~wm_gym.envs.WorldModelEnv`.
+        """
+        self._rollouts = Rollouts(model, num_envs, device, settings)
+        self._renderer = Renderer(self._rollouts)
+        self.render_mode = check_render_mode(render_mode)
+        super().__init__(self._rollouts.rows, self._rollouts.observation_space, self._rollouts.action_space)
+        self.metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": self._rollouts.frames_per_second}
+        self._actions: Array | None = None
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        if seed is not None:
+            self.seed(seed)
+
+    def reset(self) -> Array:
+        """Begin an episode in every row, with the seeds and options given before: observations (N, S)."""
+        options = [option for option in self._options if option]
+        observation, trusted = self._rollouts.reset(
+            row_seeds(self._seeds, self.num_envs), options[0] if options else None
+        )
+        self.reset_infos = [{"uncertainty": 0.0, "trusted": bool(flag)} for flag in trusted]
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:], self._lengths[:] = 0.0, 0
+        return observation
+
+    def step_async(self, actions: Array) -> None:
+        """Keep the actions (N, A) for :meth:`step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Take the step: observations (N, S), rewards (N,), dones (N,) and a list of infos."""
+        result = self._rollouts.step(self._actions)
+        observation, done = result.observation, result.terminated | result.truncated
+        self._returns += result.reward
+        self._lengths += 1
+        columns = zip(result.uncertainty.tolist(), result.trusted.tolist(), strict=True)
+        infos: list[dict[str, Any]] = [{"uncertainty": u, "trusted": t} for u, t in columns]
+        if done.any():
+            observation = self._rollouts.restart(done)
+            for row in np.flatnonzero(done).tolist():
+                infos[row] |= result.info(row)
+                infos[row]["terminal_observation"] = result.observation[row].copy()
+                infos[row]["TimeLimit.truncated"] = bool(result.truncated[row] and not result.terminated[row])
+                infos[row]["episode"] = {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": 0.0}
+            self._returns[done], self._lengths[done] = 0.0, 0
+        return observation, result.reward, done, infos
+
+    def get_state(self, rows: Sequence[int] | None = None) -> RolloutState:
+        """All that the rows (or those named) remember, as a frozen value on the CPU."""
+        return self._rollouts.get_state(rows)
+
+    def set_state(self, state: RolloutState, rows: Sequence[int] | None = None) -> None:
+        """Go on exactly from a state of :meth:`get_state`."""
+        self._rollouts.set_state(state, rows)
+
+    def get_images(self) -> Sequence[Array | None]:
+        """A frame (H, W, 3) uint8 of every row."""
+        if self.render_mode != "rgb_array":
+            return [None] * self.num_envs
+        return [self._renderer.frame(row) for row in range(self.num_envs)]
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._renderer.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The attribute, once for every row: they are one object."""
+        return [getattr(self, attr_name)] * len(self._rows(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of all rows at once; they are one object."""
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
+        """Call a method, and give its result for every row: they are one object."""
+        return [getattr(self, method_name)(*args, **kwargs)] * len(self._rows(indices))
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
+        """Rows have no wrappers, but report their episodes as SB3's ``Monitor`` does."""
+        return [wrapper_class.__name__ == "Monitor"] * len(self._rows(indices))
+
+    def _rows(self, indices: VecEnvIndices) -> list[int]:
+        chosen: Iterable[int] = self._get_indices(indices)
+        return list(chosen)

@@ -1,0 +1,227 @@
+"""Fitting a world model: one loop, chosen on rollout error, resumable to the bit.
+
+One-step loss cannot choose a model (two models equal at one step differ fourfold at a hundred), so the weights that are
+kept are those whose open-loop error over ``selection_horizon`` steps of the validation episodes was lowest.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from wm_gym.errors import ModelError
+from wm_gym.models.checkpoint import read_tensors, write_tensors
+from wm_gym.models.world_model import WorldModel
+from wm_gym.types import Observation, Segment
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How long and how carefully to train."""
+
+    updates: int = 4000
+    batch_size: int = 1280
+    """Windows per update, dealt out over the members."""
+    horizons: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Imagined steps per window: the curriculum. Training climbs it in ``climb`` of the updates, then stays."""
+    climb: float = 0.3
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    weight_decay: float = 1e-5
+    clip: float = 1.0
+    ema: float = 0.998
+    sampled: float = 0.5
+    """Share of the updates that feed back a sample instead of the mean."""
+    evaluate_every: int = 200
+    patience: int = 8
+    """Evaluations without an improvement after which training stops."""
+    selection_horizon: int = 50
+    """Steps of the open-loop error that chooses the weights."""
+
+    def horizon(self, update: int) -> int:
+        """Imagined steps at this update."""
+        stage = int(update / max(1.0, self.climb * self.updates) * (len(self.horizons) - 1))
+        return self.horizons[min(stage, len(self.horizons) - 1)]
+
+    def rate(self, update: int) -> float:
+        """Learning rate: a short warm-up, then a cosine to the final one."""
+        warm_up = min(1.0, (update + 1) / 100)
+        fall = 0.5 * (1 + math.cos(math.pi * update / self.updates))
+        return warm_up * (self.final_learning_rate + fall * (self.learning_rate - self.final_learning_rate))
+
+
+class WindowSource(Protocol):
+    """What supplies training windows."""
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Segment:
+        """Draw a batch of windows."""
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """What is known after an evaluation."""
+
+    update: int
+    error: float
+    """Open-loop nRMSE on the validation episodes, mean over the selection horizon."""
+    best_error: float
+    best_update: int
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def fit(
+    model: WorldModel,
+    windows: WindowSource,
+    validation: Segment,
+    config: FitConfig,
+    seed: int,
+    checkpoint: Path | None = None,
+    on_update: Callable[[int], None] = lambda update: None,
+    on_evaluation: Callable[[FitProgress], None] = lambda progress: None,
+) -> FitProgress:
+    """Train ``model`` in place; at the end it holds the averaged weights of the best evaluation.
+
+    Args:
+        model: its normalizer already fitted.
+        windows: training windows, at least as long as the last horizon.
+        validation: windows of the validation episodes, as long as the selection horizon where episodes allow.
+        config: see :class:`FitConfig`.
+        seed: of the draws of windows and noise.
+        checkpoint: a safetensors file, written at each evaluation; where it exists training goes on from it and gives
+            the same weights as without the interruption.
+        on_update: told the number of finished updates.
+        on_evaluation: told the progress after each evaluation.
+
+    Raises:
+        ModelError: the loss is no longer finite, or the checkpoint does not fit the model.
+    """
+    state = _Training(model, config, seed)
+    if checkpoint is not None and checkpoint.exists():
+        state.load(checkpoint)
+        on_update(state.update)
+    progress = state.progress(math.nan, {})
+    while state.update < config.updates and state.stale < config.patience:
+        parts = state.step(windows)
+        on_update(state.update)
+        if state.update % config.evaluate_every == 0 or state.update == config.updates:
+            error = rollout_error(state.average, validation).mean().item()
+            state.judge(error)
+            progress = state.progress(error, parts)
+            on_evaluation(progress)
+            if checkpoint is not None:
+                state.save(checkpoint)
+    model.load_state_dict(state.best)
+    return progress
+
+
+@torch.no_grad()
+def rollout_error(model: WorldModel, segment: Segment) -> Tensor:
+    """Open-loop nRMSE by horizon of the mean rollout: (L,), over the recorded rows of each step."""
+    latent = model.observe(None, None, model.encode(Observation(state=segment.observations[:, 0])))
+    errors = []
+    for step in range(segment.actions.shape[1]):
+        latent = model.imagine(latent, segment.actions[:, step])
+        decoded = model.predict(latent).state
+        if decoded is None:
+            raise ModelError(f"a model of family {model.family!r} decodes no state: its rollout error is unknown")
+        error = model.normalizer.error(decoded - segment.observations[:, step + 1])
+        # A rollout that has left every bound counts as ten standard deviations, not as a hole in the mean.
+        error = torch.nan_to_num(error, nan=10.0).clamp(max=10.0)
+        mask = segment.mask[:, step]
+        errors.append((error * mask).sum() / mask.sum().clamp(min=1))
+    return torch.stack(errors)
+
+
+class _Training:
+    """Everything that an exact resume must restore."""
+
+    def __init__(self, model: WorldModel, config: FitConfig, seed: int) -> None:
+        self.model, self.config = model, config
+        self.device = next(model.parameters()).device
+        self.generator = torch.Generator().manual_seed(seed)
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.best = {name: value.clone() for name, value in model.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.update, self.stale, self.best_update = 0, 0, 0
+        self.best_error = math.inf
+
+    def step(self, windows: WindowSource) -> dict[str, float]:
+        """One update: draw, roll out, descend, average."""
+        config, horizon = self.config, self.config.horizon(self.update)
+        segment = windows.sample(config.batch_size, self.generator)
+        noise = None
+        if torch.rand((), generator=self.generator).item() < config.sampled:
+            shape = (len(segment.actions), horizon, self.model.noise_size)
+            noise = torch.rand(shape, generator=self.generator).clamp(1e-6, 1 - 1e-6).to(self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate(self.update)
+        loss = self.model.loss(segment, horizon, noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            raise ModelError(
+                f"the gradient is not finite at update {self.update}: lower learning_rate or look at the data's range"
+            )
+        self.optimizer.step()
+        self.update += 1
+        # Early on the average follows closely, so that the first evaluations mean something.
+        decay = min(config.ema, self.update / (self.update + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        return {name: value.item() for name, value in loss.parts.items()}
+
+    def judge(self, error: float) -> None:
+        """Keep the averaged weights if they are the best so far; only the full horizon counts against patience."""
+        climbing = self.config.horizon(self.update) < self.config.horizons[-1]
+        if error < self.best_error:
+            self.best_error, self.best_update, self.stale = error, self.update, 0
+            self.best = {name: value.clone() for name, value in self.average.state_dict().items()}
+        elif not climbing:
+            self.stale += 1
+
+    def progress(self, error: float, parts: dict[str, float]) -> FitProgress:
+        return FitProgress(self.update, error, self.best_error, self.best_update, parts)
+
+    def save(self, path: Path) -> None:
+        tensors = dict(self._named())
+        tensors["generator"] = self.generator.get_state()
+        tensors["counts"] = torch.tensor([self.update, self.stale, self.best_update])
+        tensors["best_error"] = torch.tensor(self.best_error, dtype=torch.float64)
+        write_tensors(path, tensors)
+
+    def load(self, path: Path) -> None:
+        tensors = read_tensors(path)
+        for parameter in self.model.parameters():
+            self.optimizer.state[parameter] = {
+                "step": torch.zeros((), device=self.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        for name, value in self._named():
+            if name not in tensors or tensors[name].shape != value.shape:
+                raise ModelError(f"{path}: {name!r} does not fit this model; delete the file to train from the start")
+            with torch.no_grad():
+                value.copy_(tensors[name])
+        self.generator.set_state(tensors["generator"])
+        self.update, self.stale, self.best_update = (int(v) for v in tensors["counts"])
+        self.best_error = float(tensors["best_error"])
+
+    def _named(self) -> Iterator[tuple[str, Tensor]]:
+        for name, value in self.model.state_dict().items():
+            yield f"model.{name}", value
+        for name, value in self.average.state_dict().items():
+            yield f"average.{name}", value
+        for name, value in self.best.items():
+            yield f"best.{name}", value
+        for index, parameter in enumerate(self.model.parameters()):
+            for name, value in self.optimizer.state[parameter].items():
+                yield f"optimizer.{index}.{name}", value

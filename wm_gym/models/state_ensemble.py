@@ -1,0 +1,249 @@
+"""The state model: an ensemble of probabilistic networks over proprioception, trained on its own predictions.
+
+Every member carries *its own* trajectory through imagination and answers for it, so that the distance between the
+trajectories measures the error accumulated since the start, at the price that asking every member about one common
+state would have cost anyway. A rollout shows the trajectory of one member, or the mean of all.
+
+Sources: probabilistic ensembles and trajectory sampling from Chua et al. 2018 (PETS, section 4, "TS-infinity");
+autoregressive training over many steps from Li et al. 2025 (RWM, section III).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wm_gym.models.normalization import Normalizer
+from wm_gym.models.world_model import Loss, WorldModel
+from wm_gym.types import LatentState, Observation, Prediction, Segment, TaskSpec
+
+_LOG_VARIANCE = (-10.0, 0.5)  # fixed bounds: learnt ones drift, and sigma collapses with them
+_LIKELIHOOD_WEIGHT = 0.1  # the variance has an output layer of its own; its pull on the shared trunk stays small
+
+
+@dataclass(frozen=True)
+class StateEnsembleConfig:
+    """The size of the networks: 5 x (3 x 200 + heads) is about 1 MFLOP a step for a small robot."""
+
+    members: int = 5
+    width: int = 200
+    layers: int = 3
+    head_width: int = 96
+    """Of the network that judges a transition: reward and termination."""
+
+
+class StateEnsemble(WorldModel):
+    """Dynamics, reward and termination of a robot whose state is observed.
+
+    The latent state holds ``trajectories`` (B, M, S) raw observations, one of each member; ``member`` (B,) the one that
+    the row shows, or -1 for the mean; ``reward`` (B,), ``continuation`` (B,) probability and ``spread`` (B,).
+    """
+
+    family: ClassVar[str] = "state_ensemble"
+    context = 0
+
+    def __init__(self, task: TaskSpec, config: StateEnsembleConfig | None = None) -> None:
+        super().__init__(task)
+        self.shape = config or StateEnsembleConfig()
+        size, actions, members = task.observation_space.size, task.action_space.size, self.shape.members
+        self.obs_types = ("state",)
+        self.noise_size = size
+        self.normalizer = Normalizer(size, task.action_space)
+        described = task.observation_map
+        self._angles = list(described.angles)
+        self._sin = [pair[0] for pair in described.sin_cos]
+        self._cos = [pair[1] for pair in described.sin_cos]
+        self._quaternions = list(described.quaternions)
+        features = size + len(self._angles)
+        self.dynamics = EnsembleMLP(members, features + actions, self.shape.width, self.shape.layers, 2 * size)
+        self.judge = EnsembleMLP(members, 2 * features + actions, self.shape.head_width, 2, 2)
+
+    def config(self) -> dict[str, Any]:
+        """The values of :class:`StateEnsembleConfig`."""
+        return asdict(self.shape)
+
+    def encode(self, observation: Observation) -> Tensor:
+        """The raw state observation itself: (B, S)."""
+        if observation.state is None:
+            raise ValueError("a state model observes the state, and none was given")
+        return observation.state
+
+    def observe(
+        self, latent: LatentState | None, action: Tensor | None, embedding: Tensor, noise: Tensor | None = None
+    ) -> LatentState:
+        """Believe the observation: every member starts there. ``noise`` draws the member that the row will show."""
+        rows, members = len(embedding), self.shape.members
+        if latent is not None:
+            member = latent["member"]
+        elif noise is None:
+            member = torch.full((rows,), -1, device=embedding.device)
+        else:
+            member = (noise[:, 0] * members).long().clamp(max=members - 1)
+        return LatentState(
+            {
+                "trajectories": embedding.unsqueeze(1).repeat(1, members, 1),
+                "member": member,
+                "reward": embedding.new_zeros(rows),
+                "continuation": embedding.new_ones(rows),
+                "spread": embedding.new_zeros(rows),
+            }
+        )
+
+    def imagine(self, latent: LatentState, action: Tensor, noise: Tensor | None = None) -> LatentState:
+        """Advance every member's own trajectory by one step, all with the same noise."""
+        members = self.shape.members
+        state = latent["trajectories"].transpose(0, 1)
+        action = self.normalizer.action(action).expand(members, -1, -1)
+        mean, log_variance = self._change(state, action)
+        if noise is not None:
+            mean = mean + (0.5 * log_variance).exp() * _standard_normal(noise)
+        following = self._follow(state, mean)
+        reward, logit = self._judge(state, action, following)
+        reward = self.normalizer.bound_reward(self.normalizer.reward_mean + self.normalizer.reward_std * reward)
+        logit = torch.where(self.normalizer.terminates, logit, torch.full_like(logit, -torch.inf))
+        return LatentState(
+            {
+                "trajectories": following.transpose(0, 1),
+                "member": latent["member"],
+                "reward": _shown(reward.transpose(0, 1), latent["member"]),
+                "continuation": _shown(torch.sigmoid(-logit).transpose(0, 1), latent["member"]),
+                "spread": self.normalizer.error(following - following.mean(0)).square().mean(0).sqrt(),
+            }
+        )
+
+    def predict(self, latent: LatentState) -> Prediction:
+        """Show the trajectory of the row's member, or the mean of all."""
+        return Prediction(
+            reward=latent["reward"],
+            continuation=latent["continuation"],
+            spread=latent["spread"],
+            state=self._project(_shown(latent["trajectories"], latent["member"])),
+        )
+
+    def loss(self, segment: Segment, horizon: int, noise: Tensor | None = None) -> Loss:
+        """Squared error of the mean along the model's own rollout, likelihood of the variance at its first step.
+
+        The variance learns from the first step alone: later on it would learn the error that the rollout has
+        accumulated, and a sampled rollout would then add that error anew at every step. Members do not share rows.
+        """
+        members = self.shape.members
+        rows = _deal(len(segment.actions), members, segment.actions.device)
+        observed, mask = segment.observations[rows], segment.mask[rows]
+        actions = self.normalizer.action(segment.actions[rows])
+        rewards = (segment.rewards[rows] - self.normalizer.reward_mean) / self.normalizer.reward_std
+        terminations = segment.terminations[rows]
+        state = observed[:, :, 0]
+        sums = dict.fromkeys(("dynamics", "reward", "termination"), state.new_zeros(()))
+        likelihood = state.new_zeros(())
+        for step in range(horizon):
+            valid = mask[:, :, step]
+            mean, log_variance = self._change(state, actions[:, :, step])
+            error = (observed[:, :, step + 1] - state) / self.normalizer.delta_std - mean
+            error = error * self.normalizer.moving
+            sums["dynamics"] = sums["dynamics"] + (error.square().mean(-1) * valid).sum()
+            if step == 0:
+                surprise = error.detach().square() * (-log_variance).exp() + log_variance
+                likelihood = 0.5 * (surprise.mean(-1) * valid).sum() / valid.sum().clamp(min=1)
+            if noise is not None:
+                mean = mean + (0.5 * log_variance).exp().detach() * _standard_normal(noise[rows, step])
+            following = self._follow(state, mean)
+            # The judge learns from where the rollout is, against what was recorded there: its inputs carry no
+            # gradient, so that the dynamics answer to the observations alone.
+            reward, logit = self._judge(state.detach(), actions[:, :, step], following.detach())
+            sums["reward"] = sums["reward"] + ((reward - rewards[:, :, step]).square() * valid).sum()
+            crossed = F.binary_cross_entropy_with_logits(logit, terminations[:, :, step], reduction="none")
+            sums["termination"] = sums["termination"] + (crossed * valid).sum()
+            state = following
+        count = mask[:, :, :horizon].sum().clamp(min=1)
+        parts = {name: value / count for name, value in sums.items()}
+        total = parts["dynamics"] + parts["reward"] + parts["termination"] + _LIKELIHOOD_WEIGHT * likelihood
+        parts["likelihood"] = likelihood
+        return Loss(total, {name: value.detach() for name, value in parts.items()})
+
+    def _features(self, state: Tensor) -> Tensor:
+        """Normalised state; an angle without a limit is shown by its sine and cosine, as it repeats itself."""
+        scaled = self.normalizer.observation(state)
+        if not self._angles:
+            return scaled
+        angle = state[..., self._angles]
+        scaled = scaled.clone()
+        scaled[..., self._angles] = torch.sin(angle)
+        return torch.cat([scaled, torch.cos(angle)], -1)
+
+    def _change(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (M, B, S) of one step's change, in its own standard deviations."""
+        mean, log_variance = self.dynamics(torch.cat([self._features(state), action], -1)).chunk(2, -1)
+        low, high = _LOG_VARIANCE
+        # A smooth clamp keeps a gradient at the bounds.
+        log_variance = high - F.softplus(high - log_variance)
+        return mean, low + F.softplus(log_variance - low)
+
+    def _follow(self, state: Tensor, change: Tensor) -> Tensor:
+        following = self._project(state + change * (self.normalizer.delta_std * self.normalizer.moving))
+        return self.normalizer.bound(following)
+
+    def _project(self, state: Tensor) -> Tensor:
+        """Put sine-cosine pairs and quaternions back on the unit circle and sphere."""
+        if not self._sin and not self._quaternions:
+            return state
+        state = state.clone()
+        if self._sin:
+            sine, cosine = state[..., self._sin], state[..., self._cos]
+            length = (sine.square() + cosine.square()).sqrt().clamp(min=1e-6)
+            state[..., self._sin], state[..., self._cos] = sine / length, cosine / length
+        for first in self._quaternions:
+            state[..., first : first + 4] = F.normalize(state[..., first : first + 4], dim=-1, eps=1e-6)
+        return state
+
+    def _judge(self, state: Tensor, action: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised reward and logit of termination (M, B) of a transition."""
+        verdict = self.judge(torch.cat([self._features(state), action, self._features(following)], -1))
+        return verdict[..., 0], verdict[..., 1]
+
+
+class EnsembleMLP(nn.Module):
+    """M independent networks in one batched product: (M, B, in) -> (M, B, out)."""
+
+    def __init__(self, members: int, inputs: int, width: int, layers: int, outputs: int) -> None:
+        super().__init__()
+        sizes = [inputs, *[width] * layers, outputs]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in pairwise(sizes):
+            weight = torch.empty(members, fan_in, fan_out)
+            nn.init.trunc_normal_(weight, std=fan_in**-0.5, a=-2 * fan_in**-0.5, b=2 * fan_in**-0.5)
+            self.weights.append(nn.Parameter(weight))
+            self.biases.append(nn.Parameter(torch.zeros(members, 1, fan_out)))
+        with torch.no_grad():
+            self.weights[-1].mul_(0.1)  # begin near "nothing changes"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One product per layer over all members."""
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            if layer < last:
+                x = F.silu(x)
+        return x
+
+
+def _standard_normal(uniform: Tensor) -> Tensor:
+    return torch.erfinv(2 * uniform - 1) * 2**0.5
+
+
+def _shown(values: Tensor, member: Tensor) -> Tensor:
+    """Pick from (B, M, ...) each row's member, or the mean over members where it is -1."""
+    index = member.clamp(min=0).view(-1, *(1,) * (values.dim() - 1)).expand(-1, 1, *values.shape[2:])
+    chosen = values.gather(1, index).squeeze(1)
+    mask = (member < 0).view(-1, *(1,) * (chosen.dim() - 1))
+    return torch.where(mask, values.mean(1), chosen)
+
+
+def _deal(rows: int, members: int, device: torch.device) -> Tensor:
+    """Row numbers (M, ceil(rows / M)): as good as disjoint, and any number of rows will do."""
+    each = -(-rows // members)
+    return (torch.arange(members * each, device=device) % rows).view(members, each)

@@ -1,0 +1,243 @@
+"""Fit a world model to a recorded dataset: ``python -m wm_gym.train dataset=FOLDER output=FOLDER``."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import wm_gym
+from wm_gym.config import REQUIRED, run_program
+from wm_gym.data.episodes import Dataset, open_dataset
+from wm_gym.data.segments import Split, Windows, split_episodes
+from wm_gym.errors import ConfigError, ModelError
+from wm_gym.models.checkpoint import read_json, write_json
+from wm_gym.models.fitting import FitConfig, FitProgress, fit, rollout_error
+from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
+from wm_gym.models.trained import StartStates, TrainedModel
+from wm_gym.models.trust import Calibration, Support
+from wm_gym.models.world_model import WorldModel
+from wm_gym.types import Episode, Segment
+
+_KEPT_STARTS = 4096
+_STRIDE = 10  # steps between the moments from which validation and calibration roll out
+
+
+@dataclass
+class TrainConfig:
+    """Settings of one fit."""
+
+    dataset: str = field(default=REQUIRED, metadata={"help": "folder of a recorded dataset"})
+    output: str = field(default=REQUIRED, metadata={"help": "model folder to write"})
+    seed: int = field(default=0, metadata={"help": "of the split, the weights and the draws"})
+    device: str = field(default="cpu", metadata={"help": "cpu or cuda"})
+    threads: int = field(default=0, metadata={"help": "torch threads; 0 leaves torch's own choice"})
+    members: int = field(default=5, metadata={"help": "networks in the ensemble"})
+    width: int = field(default=200, metadata={"help": "units of a layer"})
+    layers: int = field(default=3, metadata={"help": "hidden layers"})
+    updates: int = field(default=6000, metadata={"help": "gradient steps"})
+    batch_size: int = field(default=640, metadata={"help": "windows per gradient step"})
+    longest_horizon: int = field(default=16, metadata={"help": "steps a window is imagined for at the end of training"})
+    learning_rate: float = field(default=2e-3, metadata={"help": "at the start of the cosine"})
+    patience: int = field(default=8, metadata={"help": "evaluations without improvement before stopping"})
+
+    def fit_config(self) -> FitConfig:
+        """The curriculum climbs 1, 1, 2, 4, ... to the longest horizon."""
+        if self.longest_horizon < 1 or self.longest_horizon & (self.longest_horizon - 1):
+            raise ConfigError(f"longest_horizon={self.longest_horizon}: a power of two is needed")
+        for name in ("updates", "batch_size", "members", "width", "layers", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate={self.learning_rate}: a number between 0 and 1 is needed")
+        climb = tuple(2**power for power in range(self.longest_horizon.bit_length()))
+        return FitConfig(
+            updates=self.updates,
+            batch_size=self.batch_size,
+            horizons=(1, *climb),
+            learning_rate=self.learning_rate,
+            evaluate_every=max(1, self.updates // 20),
+            patience=self.patience,
+        )
+
+
+def train(config: TrainConfig) -> TrainedModel:
+    """Fit, calibrate and save one model; what an interrupted call left behind is taken up.
+
+    Raises:
+        DataError: the dataset is missing, damaged or too small to split.
+        ConfigError: a setting is out of range, or the output holds the remains of another fit.
+    """
+    started = time.perf_counter()
+    fit_config = config.fit_config()
+    if config.threads > 0:
+        torch.set_num_threads(config.threads)
+    dataset = open_dataset(config.dataset)
+    split = split_episodes(dataset, config.seed)
+    episodes = {name: list(dataset.episodes(getattr(split, name))) for name in ("train", "validation", "calibration")}
+    work = Path(f"{config.output}.partial")
+    _claim(work, config, dataset)
+    model = _fresh_model(config, dataset, episodes["train"])
+    windows = Windows(episodes["train"], config.longest_horizon, config.device)
+    validation = _from_many_moments(episodes["validation"], fit_config.selection_horizon, config.device)
+    progress = _fit_with_bar(model, windows, validation, fit_config, config, work)
+    model.eval().requires_grad_(False)
+    calibration = _from_many_moments(episodes["calibration"], int(dataset.lengths.max()), config.device)
+    trained = TrainedModel(
+        model=model,
+        starts=_starts(episodes["train"], config.seed),
+        support=_support(episodes["train"]),
+        calibration=Calibration.measure(model, calibration, torch.Generator().manual_seed(config.seed)),
+        manifest=_manifest(config, dataset, split, episodes["train"], progress, time.perf_counter() - started),
+    ).to("cpu")
+    folder = Path(config.output)
+    trained.save(folder)
+    error = rollout_error(model, validation)
+    write_json(folder / "result.json", _result(trained, progress, error))
+    shutil.rmtree(work)
+    return trained
+
+
+def main(config: TrainConfig) -> None:
+    """Fit a world model to a recorded dataset."""
+    trained = train(config)
+    result = read_json(Path(config.output) / "result.json")
+    print(f"\n{'open-loop nRMSE on validation episodes':<42}{'spread x calibration':>22}")
+    for horizon, error in result["validation_error"].items():
+        print(f"  after {horizon:>4} imagined steps {error:>18.4f}")
+    print(f"  trusted for {int(trained.calibration.horizon)} steps; {result['megaflop_per_step']:.2f} MFLOP a step")
+    print(f"model: {config.output}")
+
+
+def _claim(work: Path, config: TrainConfig, dataset: Dataset) -> None:
+    """Mark the working folder as this fit's own, so that no other fit is continued by mistake."""
+    identity = {**asdict(config), "dataset": dataset.digest(), "output": None, "threads": None, "device": None}
+    path = work / "fit.json"
+    if path.exists() and read_json(path) != json.loads(json.dumps(identity)):
+        raise ConfigError(
+            f"{work} holds an unfinished fit with other settings or data: finish it with its own settings, delete it, "
+            "or choose another output"
+        )
+    write_json(path, identity)
+
+
+def _fresh_model(config: TrainConfig, dataset: Dataset, episodes: Sequence[Episode]) -> StateEnsemble:
+    if dataset.task.observation_space.size == 0:
+        raise ModelError(f"{config.dataset}: records no state observation, which the state model needs")
+    torch.manual_seed(config.seed)
+    shape = StateEnsembleConfig(members=config.members, width=config.width, layers=config.layers)
+    model = StateEnsemble(dataset.task, shape)
+    model.normalizer.fit(episodes)
+    return model.to(config.device)
+
+
+def _fit_with_bar(
+    model: WorldModel, windows: Windows, validation: Segment, fit_config: FitConfig, config: TrainConfig, work: Path
+) -> FitProgress:
+    with tqdm(total=fit_config.updates, desc="fit", unit="update", file=sys.stderr, mininterval=0.5) as bar:
+
+        def advance(update: int) -> None:
+            bar.update(update - bar.n)
+
+        def show(progress: FitProgress) -> None:
+            bar.set_postfix_str(f"rollout error {progress.error:.4f}, best {progress.best_error:.4f}")
+
+        return fit(model, windows, validation, fit_config, config.seed, work / "checkpoint.safetensors", advance, show)
+
+
+def _from_many_moments(episodes: Sequence[Episode], length: int, device: str) -> Segment:
+    """Windows from every tenth moment of each episode, padded and masked where the episode ends, as one batch."""
+    length = min(length, max(len(episode) for episode in episodes))
+    parts = list(Windows(episodes, length, device).all(_STRIDE))
+    return Segment(
+        observations=torch.cat([part.observations for part in parts]),
+        actions=torch.cat([part.actions for part in parts]),
+        rewards=torch.cat([part.rewards for part in parts]),
+        terminations=torch.cat([part.terminations for part in parts]),
+        mask=torch.cat([part.mask for part in parts]),
+    )
+
+
+def _starts(episodes: Sequence[Episode], seed: int) -> StartStates:
+    initial = np.stack([episode.observations[:1] for episode in episodes])
+    moments = np.concatenate([episode.observations[:-1] for episode in episodes])[:, None]
+    if len(moments) > _KEPT_STARTS:
+        moments = moments[np.random.default_rng(seed).choice(len(moments), _KEPT_STARTS, replace=False)]
+    no_actions = [torch.zeros(len(rows), 0, episodes[0].actions.shape[1]) for rows in (initial, moments)]
+    return StartStates(torch.from_numpy(initial), no_actions[0], torch.from_numpy(moments), no_actions[1])
+
+
+def _support(episodes: Sequence[Episode]) -> Support:
+    states = torch.from_numpy(np.concatenate([episode.observations[1:] for episode in episodes]))
+    actions = torch.from_numpy(np.concatenate([episode.actions for episode in episodes]))
+    return Support.measure(states, actions)
+
+
+def _manifest(
+    config: TrainConfig,
+    dataset: Dataset,
+    split: Split,
+    episodes: Sequence[Episode],
+    progress: FitProgress,
+    seconds: float,
+) -> dict[str, Any]:
+    returns: dict[str, list[float]] = {}
+    for episode in episodes:
+        returns.setdefault(episode.behaviour or "recorded", []).append(float(episode.rewards.sum()))
+    return {
+        "commands": [dataset.manifest.get("command", ""), _command()],
+        "seed": config.seed,
+        "settings": {**asdict(config), "dataset": None, "output": None},
+        "licence": dataset.manifest.get("licence"),
+        "dataset": {
+            "sha256": dataset.digest(),
+            "episodes": len(dataset),
+            "steps": dataset.num_steps,
+            "split": {name: len(getattr(split, name)) for name in ("train", "validation", "calibration")},
+            "returns": {name: {"mean": float(np.mean(r)), "episodes": len(r)} for name, r in sorted(returns.items())},
+            "versions": dataset.manifest.get("versions", {}),
+        },
+        "fit": {
+            "updates": progress.update,
+            "best_update": progress.best_update,
+            "validation_error": progress.best_error,
+            "wall_seconds": round(seconds, 1),
+        },
+        "versions": {
+            "wm_gym": wm_gym.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _command() -> str:
+    return " ".join(["python -m wm_gym.train", *sys.argv[1:]])
+
+
+def _result(trained: TrainedModel, progress: FitProgress, error: torch.Tensor) -> dict[str, Any]:
+    shown = [h for h in (1, 5, 10, 25, 50, 100, 200) if h <= len(error)]
+    networks = [p for p in trained.model.parameters() if p.dim() > 1]
+    return {
+        "validation_error": {str(h): float(error[h - 1]) for h in shown},
+        "best_error": progress.best_error,
+        "updates": progress.update,
+        "trusted_steps": int(trained.calibration.horizon),
+        "megaflop_per_step": 2e-6 * sum(p.numel() for p in networks),
+        "wall_seconds": trained.manifest["fit"]["wall_seconds"],
+    }
+
+
+if __name__ == "__main__":
+    run_program(main, TrainConfig)
