@@ -63,6 +63,11 @@ def test_clusters_widen_the_interval():
     assert clustered.high - clustered.low > 5 * (plain.high - plain.low)
 
 
+def test_clustered_difference_of_constant_groups_is_exact():
+    found = st.clustered_difference_interval([np.zeros(4)], [np.full(3, 2.0), np.full(5, 2.0)], rng())
+    assert found == st.Interval(2.0, 2.0, 2.0)
+
+
 def test_pearson_worked_by_hand():
     # x - mean = (-1, 0, 1), y - mean = (-1, 1, 0): 1 / sqrt(2 * 2) = 0.5.
     assert st.pearson(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])) == pytest.approx(0.5)

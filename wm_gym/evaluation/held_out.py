@@ -60,6 +60,18 @@ class HeldOut:
         """(N,) what acted."""
         return tuple(episode.behaviour for episode in self.episodes)
 
+    def rows(self, chosen: Sequence[int]) -> HeldOut:
+        """Some of the episodes, over the same horizon."""
+        index = list(chosen)
+        return HeldOut(
+            self.observations[index],
+            self.actions[index],
+            self.rewards[index],
+            self.running[index],
+            self.start,
+            tuple(self.episodes[i] for i in index),
+        )
+
 
 def stack_episodes(episodes: Sequence[Episode], horizon: int, context: int = CONTEXT) -> HeldOut:
     """Lay episodes side by side. Those that end before the first predicted step are left out.

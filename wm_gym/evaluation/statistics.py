@@ -85,18 +85,38 @@ def clustered_mean_interval(
     so the interval then says nothing of another training seed. With a handful of groups it is too narrow rather than
     too wide, as every bootstrap of a handful is.
     """
+    return _percentiles(_mean_of_means(groups), clustered_mean_samples(groups, generator, resamples), level)
+
+
+def clustered_difference_interval(
+    first: Sequence[FloatArray],
+    second: Sequence[FloatArray],
+    generator: np.random.Generator,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The second mean of means minus the first, where the two sets of groups were drawn independently."""
+    samples = clustered_mean_samples(second, generator, resamples) - clustered_mean_samples(first, generator, resamples)
+    return _percentiles(_mean_of_means(second) - _mean_of_means(first), samples, level)
+
+
+def clustered_mean_samples(
+    groups: Sequence[FloatArray], generator: np.random.Generator, resamples: int = RESAMPLES
+) -> FloatArray:
+    """(resamples,): the mean of means in each two-level bootstrap sample."""
     rows = [_finite_rows(group) for group in groups]
     if not rows:
         raise ValueError("a mean of no groups does not exist")
     # Each group's own resampled means are drawn as often as a bootstrap sample could ask for the group: G times.
-    means = np.stack(
-        [resample_counts(len(r), generator, resamples * len(rows)).dot(r) / len(r) for r in rows]
-    ).reshape(len(rows), resamples, len(rows))
+    means = np.stack([resample_counts(len(r), generator, resamples * len(rows)) @ r / len(r) for r in rows])
+    means = means.reshape(len(rows), resamples, len(rows))
     drawn = generator.integers(0, len(rows), size=(resamples, len(rows)))
     sample, slot = np.arange(resamples)[:, None], np.arange(len(rows))[None, :]
-    return _percentiles(
-        float(np.mean([r.mean() for r in rows])), means[drawn, sample, slot].mean(axis=1), level
-    )
+    return np.asarray(means[drawn, sample, slot].mean(axis=1))
+
+
+def _mean_of_means(groups: Sequence[FloatArray]) -> float:
+    return float(np.mean([np.mean(_finite_rows(group)) for group in groups]))
 
 
 def pearson(first: FloatArray, second: FloatArray) -> float:
