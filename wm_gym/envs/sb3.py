@@ -97,6 +97,14 @@ class WorldModelVecEnv(VecEnv):
         """Go on exactly from a state of :meth:`get_state`."""
         self._rollouts.set_state(state, rows)
 
+    def running(self) -> tuple[Array, Array]:
+        """Returns (N,) and lengths (N,) of the unfinished episodes, as they will be reported at their ends."""
+        return self._returns.copy(), self._lengths.copy()
+
+    def set_running(self, returns: Array, lengths: Array) -> None:
+        """Go on counting from :meth:`running`."""
+        self._returns[:], self._lengths[:] = returns, lengths
+
     def get_images(self) -> Sequence[Array | None]:
         """A frame (H, W, 3) uint8 of every row."""
         if self.render_mode != "rgb_array":

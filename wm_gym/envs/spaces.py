@@ -33,8 +33,8 @@ def batched_actions(action: Any, task: TaskSpec, rows: int, device: torch.device
         raise ActionError(
             f"action[{column}] of environment {row} is {values[row, column]}; the environment is unchanged"
         )
-    clipped: np.ndarray[Any, np.dtype[np.float32]] = np.clip(values, task.action_space.low, task.action_space.high)
-    return torch.from_numpy(clipped).to(device)
+    low, high = np.array(task.action_space.low, np.float32), np.array(task.action_space.high, np.float32)
+    return torch.from_numpy(np.clip(values, low, high)).to(device)
 
 
 def start_context(options: dict[str, Any], task: TaskSpec, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,139 @@
+"""stable-baselines3's PPO and SAC, set up for many imagined rollouts or for one physical robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from wm_gym.errors import ConfigError
+from wm_gym.models.normalization import Normalizer
+from wm_gym.policies.policy import Policy
+
+_ACTIVATIONS = {nn.Tanh: "tanh", nn.ReLU: "relu"}
+
+
+class ScaledObservation(BaseFeaturesExtractor):
+    """Observations scaled by statistics that are known beforehand, so that the policy carries no running ones."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, observation_space: spaces.Box, mean: tuple[float, ...], scale: tuple[float, ...]) -> None:
+        super().__init__(observation_space, features_dim=len(mean))
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("scale", torch.tensor(scale))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """(B, S) raw -> (B, S) scaled."""
+        return (observations - self.mean) / self.scale
+
+
+def build_learner(
+    algorithm: str,
+    env: VecEnv,
+    seed: int,
+    steps: int,
+    normalizer: Normalizer | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> BaseAlgorithm:
+    """A fresh PPO or SAC.
+
+    Args:
+        algorithm: ``ppo`` or ``sac``.
+        env: where it will learn.
+        seed: of its weights and draws.
+        steps: it will learn for; PPO's learning rate falls to nearly nothing over them.
+        normalizer: scales the observations; None leaves them raw and all settings SB3's own.
+        overrides: keyword arguments of the algorithm.
+
+    Raises:
+        ConfigError: the algorithm or a keyword is unknown.
+    """
+    settings: dict[str, Any] = {"seed": seed, "device": "cpu"}
+    if normalizer is not None:
+        scaled = {"mean": tuple(normalizer.mean.tolist()), "scale": tuple(normalizer.std.tolist())}
+        network: dict[str, Any] = {
+            "features_extractor_class": ScaledObservation,
+            "features_extractor_kwargs": scaled,
+        }
+        settings |= _ppo_in_imagination(env, network) if algorithm == "ppo" else _sac_in_imagination(env, network)
+    settings |= dict(overrides or {})
+    learners: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC}
+    if algorithm not in learners:
+        raise ConfigError(f"algorithm={algorithm!r}: one of {', '.join(learners)}")
+    try:
+        return learners[algorithm]("MlpPolicy", env, **settings)
+    except TypeError as error:
+        raise ConfigError(f"{algorithm} of stable-baselines3 refuses a setting: {error}") from error
+
+
+def _ppo_in_imagination(env: VecEnv, network: dict[str, Any]) -> dict[str, Any]:
+    """Steps are cheap and rollouts many: short horizons of the value, large batches, a rate that falls."""
+    return {
+        "n_steps": 50,
+        "batch_size": max(64, 10 * env.num_envs),
+        "n_epochs": 8,
+        "learning_rate": FallingRate(1e-3),
+        "gamma": 0.95,
+        "policy_kwargs": network | {"net_arch": [64, 64], "log_std_init": -0.5},
+    }
+
+
+def _sac_in_imagination(env: VecEnv, network: dict[str, Any]) -> dict[str, Any]:
+    """One update for each step of the whole batch of rollouts, on large batches."""
+    return {
+        "batch_size": 256,
+        "buffer_size": 500_000,
+        "learning_starts": 20 * env.num_envs,
+        "gradient_steps": max(1, env.num_envs // 8),
+        "gamma": 0.95,
+        "policy_kwargs": network | {"net_arch": [128, 128]},
+    }
+
+
+class FallingRate:
+    """A learning rate that falls linearly to a fiftieth."""
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+
+    def __call__(self, remaining: float) -> float:
+        """Rate when the share ``remaining`` of the steps is still to come."""
+        return self.start * max(remaining, 0.02)
+
+
+def export_policy(learner: BaseAlgorithm, details: Mapping[str, Any]) -> Policy:
+    """The mean action of a learner's actor as a :class:`~wm_gym.policies.Policy`."""
+    space = learner.action_space
+    assert isinstance(space, spaces.Box)
+    if isinstance(learner, PPO):
+        body, head, extractor = (
+            learner.policy.mlp_extractor.policy_net,
+            learner.policy.action_net,
+            learner.policy.pi_features_extractor,
+        )
+    elif isinstance(learner, SAC):
+        body, head, extractor = learner.actor.latent_pi, learner.actor.mu, learner.actor.features_extractor
+    else:
+        raise ConfigError(f"{type(learner).__name__} cannot be exported: PPO and SAC can")
+    linears = [module for module in (*body, head) if isinstance(module, nn.Linear)]
+    activation = next(_ACTIVATIONS[type(module)] for module in body if type(module) in _ACTIVATIONS)
+    size = int(linears[0].in_features)
+    tensors = {
+        "mean": extractor.mean if isinstance(extractor, ScaledObservation) else torch.zeros(size),
+        "scale": extractor.scale if isinstance(extractor, ScaledObservation) else torch.ones(size),
+        "low": torch.from_numpy(space.low),
+        "high": torch.from_numpy(space.high),
+    }
+    for index, linear in enumerate(linears):
+        tensors |= {f"weight.{index}": linear.weight, f"bias.{index}": linear.bias}
+    copied = {name: value.detach().cpu().float().clone() for name, value in tensors.items()}
+    return Policy(copied, activation, isinstance(learner, SAC), dict(details))

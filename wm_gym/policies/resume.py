@@ -1,0 +1,134 @@
+"""Everything that a stable-baselines3 learner needs to go on exactly where it stopped, as plain tensors."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
+from torch import Tensor
+
+from wm_gym.envs.imagination import RolloutState
+from wm_gym.envs.sb3 import WorldModelVecEnv
+from wm_gym.errors import ModelError
+from wm_gym.models.checkpoint import read_tensors, write_tensors
+from wm_gym.types import LatentState
+
+_REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+_ROLLOUT = ("observation", "seeds", "steps", "episodes", "elapsed")
+
+
+def save_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
+    """Write weights, optimizers, counts, replay, random states and, in imagination, the rollouts in flight."""
+    tensors = {f"weight.{name}": value for name, value in learner.policy.state_dict().items()}
+    for index, optimizer in enumerate(_optimizers(learner)):
+        for number, parameter in enumerate(_parameters(optimizer)):
+            moments = optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer.{index}.{number}.{name}": torch.as_tensor(v) for name, v in moments.items()}
+    counts = [learner.num_timesteps, learner._n_updates, learner._episode_num]
+    tensors["counts"] = torch.tensor(counts, dtype=torch.int64)
+    tensors["torch"] = torch.get_rng_state()
+    # SB3 draws its minibatches from numpy's global generator.
+    _, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    tensors["numpy.keys"] = torch.from_numpy(np.asarray(keys, np.int64))
+    tensors["numpy.rest"] = torch.tensor([position, has_gauss, gauss], dtype=torch.float64)
+    episodes = list(learner.ep_info_buffer or ())
+    tensors["recent"] = torch.tensor([[e["r"], e["l"]] for e in episodes], dtype=torch.float64).reshape(-1, 2)
+    if isinstance(learner, SAC):
+        tensors |= _sac_tensors(learner)
+    if isinstance(env, WorldModelVecEnv):
+        tensors |= _rollout_tensors(learner, env)
+    write_tensors(path, tensors)
+
+
+def restore_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
+    """Put a fresh learner of the same settings where :func:`save_learner` left its twin.
+
+    Raises:
+        ModelError: the file is damaged or belongs to a learner of other settings.
+    """
+    tensors = read_tensors(path)
+    try:
+        weights = {n.removeprefix("weight."): v for n, v in tensors.items() if n.startswith("weight.")}
+        learner.policy.load_state_dict(weights)
+        for index, optimizer in enumerate(_optimizers(learner)):
+            for number, parameter in enumerate(_parameters(optimizer)):
+                prefix = f"optimizer.{index}.{number}."
+                moments = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+                if moments:
+                    optimizer.state[parameter] = moments
+        learner.num_timesteps, learner._n_updates, learner._episode_num = (int(v) for v in tensors["counts"])
+        recent = [{"r": r, "l": int(length), "t": 0.0} for r, length in tensors["recent"].tolist()]
+        learner.ep_info_buffer, learner.ep_success_buffer = deque(recent, maxlen=100), deque(maxlen=100)
+        if isinstance(learner, SAC):
+            _restore_sac(learner, tensors)
+        if isinstance(env, WorldModelVecEnv):
+            _restore_rollouts(learner, env, tensors)
+        torch.set_rng_state(tensors["torch"])
+        position, has_gauss, gauss = tensors["numpy.rest"].tolist()
+        keys = tensors["numpy.keys"].numpy().astype(np.uint32)
+        np.random.set_state(("MT19937", keys, int(position), int(has_gauss), gauss))  # noqa: NPY002
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path}: does not fit these settings; delete it to train from the start") from error
+
+
+def _optimizers(learner: BaseAlgorithm) -> Iterator[torch.optim.Optimizer]:
+    if isinstance(learner, SAC):
+        yield learner.actor.optimizer
+        yield learner.critic.optimizer
+        if learner.ent_coef_optimizer is not None:
+            yield learner.ent_coef_optimizer
+    else:
+        yield learner.policy.optimizer
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _sac_tensors(learner: SAC) -> dict[str, Tensor]:
+    buffer = learner.replay_buffer
+    assert isinstance(buffer, ReplayBuffer)
+    filled = buffer.buffer_size if buffer.full else buffer.pos
+    tensors = {f"replay.{name}": torch.from_numpy(getattr(buffer, name)[:filled]) for name in _REPLAY}
+    tensors["replay.place"] = torch.tensor([buffer.pos, int(buffer.full)])
+    if learner.log_ent_coef is not None:
+        tensors["log_ent_coef"] = learner.log_ent_coef
+    return tensors
+
+
+def _restore_sac(learner: SAC, tensors: dict[str, Tensor]) -> None:
+    buffer = learner.replay_buffer
+    assert isinstance(buffer, ReplayBuffer)
+    for name in _REPLAY:
+        kept = tensors[f"replay.{name}"].numpy()
+        getattr(buffer, name)[: len(kept)] = kept
+    buffer.pos, buffer.full = int(tensors["replay.place"][0]), bool(tensors["replay.place"][1])
+    if learner.log_ent_coef is not None:
+        learner.log_ent_coef.data.copy_(tensors["log_ent_coef"])
+
+
+def _rollout_tensors(learner: BaseAlgorithm, env: WorldModelVecEnv) -> dict[str, Tensor]:
+    state = env.get_state()
+    tensors = {f"rollout.latent.{name}": value for name, value in state.latent.values.items()}
+    tensors |= {f"rollout.{name}": getattr(state, name) for name in _ROLLOUT}
+    tensors["rollout.returns"], tensors["rollout.lengths"] = (torch.from_numpy(v) for v in env.running())
+    tensors["rollout.first"] = torch.from_numpy(np.asarray(learner._last_episode_starts))
+    return tensors
+
+
+def _restore_rollouts(learner: BaseAlgorithm, env: WorldModelVecEnv, tensors: dict[str, Tensor]) -> None:
+    prefix = "rollout.latent."
+    latent = LatentState({n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)})
+    state = RolloutState(latent, **{name: tensors[f"rollout.{name}"] for name in _ROLLOUT})
+    env.set_state(state)
+    env.set_running(tensors["rollout.returns"].numpy(), tensors["rollout.lengths"].numpy())
+    learner._last_obs = state.observation.numpy()
+    learner._last_original_obs = None
+    learner._last_episode_starts = tensors["rollout.first"].numpy()

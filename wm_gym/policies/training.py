@@ -1,0 +1,201 @@
+"""Training an agent with stable-baselines3, in imagination or in the physics, resumable at any moment."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from tqdm import tqdm
+
+from wm_gym.envs.sb3 import WorldModelVecEnv
+from wm_gym.errors import ConfigError
+from wm_gym.models import TrainedModel
+from wm_gym.models.checkpoint import read_json, write_json
+from wm_gym.policies.learners import build_learner, export_policy
+from wm_gym.policies.policy import Policy
+from wm_gym.policies.resume import restore_learner, save_learner
+from wm_gym.types import TaskSpec
+
+_SAVE_EVERY = 30.0  # seconds between two checkpoints
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """One agent's training."""
+
+    algorithm: str = "ppo"
+    """``ppo`` or ``sac``."""
+    world: str = "imagination"
+    """``imagination`` or ``physics``."""
+    steps: int = 3_000_000
+    """Environment steps."""
+    num_envs: int = 256
+    """Rollouts side by side; the physics is one robot at a time unless more are asked for."""
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the algorithm that replace ours."""
+    imagination: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``WorldModel-v0``."""
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` on a value that does not exist."""
+        if self.world not in ("imagination", "physics"):
+            raise ConfigError(f"world={self.world!r}: imagination or physics")
+        if self.algorithm not in ("ppo", "sac"):
+            raise ConfigError(f"algorithm={self.algorithm!r}: ppo or sac")
+        for name in ("steps", "num_envs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
+
+
+@dataclass(frozen=True)
+class LearnResult:
+    """What training gave."""
+
+    policy: Policy
+    curve: list[dict[str, float]]
+    """Steps, wall seconds and mean return of the last hundred episodes of the training world, as it went."""
+    wall_seconds: float
+
+
+def learn(
+    config: LearnConfig,
+    task: TaskSpec,
+    trained: TrainedModel | None,
+    work: Path,
+    make_physics: Callable[[TaskSpec], Any] | None = None,
+    watch: Callable[[int, Policy], None] | None = None,
+) -> LearnResult:
+    """Train an agent, going on from the checkpoint in ``work`` if an earlier call left one.
+
+    Args:
+        config: see :class:`LearnConfig`.
+        task: the robot.
+        trained: the world model; None in the physics.
+        work: folder for checkpoints, removed at the end.
+        make_physics: builds the physical environment, needed for ``world="physics"``.
+        watch: called now and then with the steps done and the policy so far.
+
+    Raises:
+        ConfigError: a setting does not exist, or ``work`` belongs to another training.
+    """
+    config.check()
+    env = _world(config, task, trained, make_physics)
+    normalizer = trained.model.normalizer if trained is not None and config.world == "imagination" else None
+    learner = build_learner(config.algorithm, env, config.seed, config.steps, normalizer, config.settings)
+    identity = {
+        "algorithm": config.algorithm,
+        "world": config.world,
+        "steps": config.steps,
+        "num_envs": config.num_envs,
+        "seed": config.seed,
+        "settings": {k: str(v) for k, v in config.settings.items()},
+        "imagination": {k: str(v) for k, v in config.imagination.items()},
+        "model": dict(trained.manifest.get("files", {})) if normalizer is not None and trained is not None else None,
+    }
+    keeper = _Keeper(work, env, config.steps, identity, watch)
+    keeper.resume(learner)
+    if (left := config.steps - learner.num_timesteps) > 0:
+        learner.learn(left, callback=keeper, reset_num_timesteps=learner.num_timesteps == 0)
+    keeper.bar.close()
+    env.close()
+    details = {name: identity[name] for name in ("algorithm", "world", "steps", "seed", "model")}
+    policy = export_policy(learner, {**details, "task": task.name})
+    shutil.rmtree(work, ignore_errors=True)
+    return LearnResult(policy, keeper.curve, keeper.elapsed())
+
+
+def _world(
+    config: LearnConfig,
+    task: TaskSpec,
+    trained: TrainedModel | None,
+    make_physics: Callable[[TaskSpec], Any] | None,
+) -> VecEnv:
+    if config.world == "imagination":
+        if trained is None:
+            raise ConfigError("world=imagination needs a model: model=NAME or model=FOLDER")
+        # Rows of one seed lie apart from those of the next, so that agents of different seeds share no rollout.
+        first = config.seed * 1_000_003
+        return WorldModelVecEnv(trained, config.num_envs, seed=first, **config.imagination)
+    if make_physics is None or task.env_id is None:
+        raise ConfigError(f"{task.name} has no simulator: world=physics is not possible")
+    build = make_physics
+    env = DummyVecEnv([lambda: Monitor(build(task))] * config.num_envs)
+    env.seed(config.seed)
+    return env
+
+
+class _Keeper(BaseCallback):
+    """Shows progress, keeps the curve and writes checkpoints between rollouts."""
+
+    def __init__(
+        self,
+        work: Path,
+        env: VecEnv,
+        steps: int,
+        identity: Mapping[str, Any],
+        watch: Callable[[int, Policy], None] | None,
+    ) -> None:
+        super().__init__()
+        self._work, self._env, self._identity, self._watch = work, env, dict(identity), watch
+        self.curve: list[dict[str, float]] = []
+        self._before, self._started = 0.0, time.perf_counter()
+        self._saved = self._started
+        self.bar = tqdm(total=steps, desc="train", unit="step", unit_scale=True, file=sys.stderr, mininterval=0.5)
+
+    def elapsed(self) -> float:
+        """Seconds of training, those before an interruption included."""
+        return self._before + time.perf_counter() - self._started
+
+    def resume(self, learner: BaseAlgorithm) -> None:
+        """Take up an earlier call's checkpoint, or claim the folder."""
+        record, checkpoint = self._work / "learn.json", self._work / "learner.safetensors"
+        if record.exists():
+            kept = read_json(record)
+            if kept["identity"] != self._identity:
+                raise ConfigError(
+                    f"{self._work} holds an unfinished training with other settings: finish it with its own settings, "
+                    "delete it, or choose another output"
+                )
+            if checkpoint.exists():
+                restore_learner(checkpoint, learner, self._env)
+                self.curve = [point for point in kept["curve"] if point["steps"] <= learner.num_timesteps]
+                self._before = kept["elapsed"]
+                self.bar.update(learner.num_timesteps)
+        else:
+            write_json(record, {"identity": self._identity, "curve": [], "elapsed": 0.0})
+
+    def save(self) -> None:
+        """Write the checkpoint; SB3 is between two rollouts now."""
+        save_learner(self._work / "learner.safetensors", self.model, self._env)
+        record = {"identity": self._identity, "curve": self.curve, "elapsed": self.elapsed()}
+        write_json(self._work / "learn.json", record)
+        self._saved = time.perf_counter()
+
+    def _on_rollout_start(self) -> None:
+        self.bar.update(min(self.num_timesteps, self.bar.total) - self.bar.n)
+        last = self.curve[-1]["steps"] if self.curve else 0
+        if self.model.ep_info_buffer and self.num_timesteps - last >= self.bar.total / 50:
+            mean = float(np.mean([episode["r"] for episode in self.model.ep_info_buffer]))
+            point = {"steps": float(self.num_timesteps), "seconds": round(self.elapsed(), 1), "return": round(mean, 3)}
+            self.curve.append(point)
+            self.bar.set_postfix_str(f"return {mean:.2f}")
+            if self._watch is not None:
+                with torch.random.fork_rng():
+                    self._watch(self.num_timesteps, export_policy(self.model, self._identity))
+        if time.perf_counter() - self._saved > _SAVE_EVERY and self.num_timesteps > 0:
+            self.save()
+
+    def _on_step(self) -> bool:
+        return True
