@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_origin, get_type_hints
 
 from hydra import compose, initialize, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -29,13 +30,12 @@ def load_config(schema: type[T], overrides: Sequence[str], folder: Path | None =
     Args:
         schema: a dataclass, possibly nested. Fields set to ``REQUIRED`` must be given.
         overrides: as typed on the command line.
-        folder: holds the Hydra groups (``task/*.yaml``), if the program has any.
+        folder: holds the Hydra groups, if the program has any: ``task/*.yaml`` are the choices for the field ``task``.
 
     Raises:
         ConfigError: names the key or value, and what exists instead.
     """
-    name = f"wm_gym_{schema.__name__}"
-    ConfigStore.instance().store(name=name, node=schema)
+    name = _register(schema, folder)
     GlobalHydra.instance().clear()
     context = (
         initialize_config_dir(str(folder.resolve()), version_base="1.3")
@@ -44,7 +44,7 @@ def load_config(schema: type[T], overrides: Sequence[str], folder: Path | None =
     )
     try:
         with context:
-            composed = compose(config_name=name, overrides=list(overrides))
+            composed = compose(config_name=name, overrides=[_into_mapping(schema, o) for o in overrides])
         missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
         if missing:
             raise ConfigError(f"{missing[0]}=... must be given (settings: {_keys(composed)})")
@@ -53,10 +53,21 @@ def load_config(schema: type[T], overrides: Sequence[str], folder: Path | None =
         raise ConfigError(_explain(error, schema, overrides, folder)) from error
 
 
+def _register(schema: type[Any], folder: Path | None) -> str:
+    """Give Hydra the schema, and a primary config in which each group of the folder must be chosen."""
+    name = f"wm_gym_{schema.__name__}"
+    ConfigStore.instance().store(name=f"{name}_schema", node=schema)
+    groups = [] if folder is None else sorted(path.name for path in folder.iterdir() if path.is_dir())
+    defaults = [f"{name}_schema", *({group: REQUIRED} for group in groups), "_self_"]
+    ConfigStore.instance().store(name=name, node={"defaults": defaults})
+    return name
+
+
 def run_program(main: Any, schema: type[T], folder: Path | None = None) -> None:
     """Entry of every program: parse ``sys.argv``, run ``main(config)``, and turn an error into one line and exit 1.
 
-    ``--help`` prints the settings with their defaults. An interruption exits with 130 after the work was saved.
+    ``--help`` prints the settings with their defaults. An interruption (Ctrl-C or SIGTERM) exits with 130 after the
+    work was saved.
     """
     arguments = sys.argv[1:]
     if "--help" in arguments or "-h" in arguments:
@@ -65,6 +76,7 @@ def run_program(main: Any, schema: type[T], folder: Path | None = None) -> None:
             for group in sorted(path for path in folder.iterdir() if path.is_dir()):
                 print(f"  {group.name}=: one of {_options(group)}")
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(load_config(schema, arguments, folder))
     except WorldModelError as error:
@@ -82,23 +94,50 @@ def _options(group: Path) -> str:
     return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
 
 
+def _into_mapping(schema: type[Any], override: str) -> str:
+    """Let ``a.b=1`` add to a field ``a`` that is a free mapping, where Hydra would want ``++a.b=1``."""
+    key, equals, _ = override.partition("=")
+    kinds: Any = schema
+    for part in key.split(".")[:-1]:
+        kinds = get_type_hints(kinds).get(part) if is_dataclass(kinds) else None
+        if get_origin(kinds) is dict and equals:
+            return f"++{override}"
+    return override
+
+
 def _explain(error: Exception, schema: type[Any], overrides: Sequence[str], folder: Path | None) -> str:
     """One line that names the override at fault and lists what exists."""
-    known = ", ".join(entry.name for entry in fields(schema))
     for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        head = key.partition(".")[0].partition("@")[0]
         if "=" not in override:
-            return f"{override!r} is not NAME=VALUE (settings: {known})"
-        group = folder / head if folder is not None else None
-        if group is not None and group.is_dir() and not (group / f"{value}.yaml").exists() and "." not in key:
-            return f"{head}={value} does not exist (one of {_options(group)})"
-        if head not in known.split(", "):
-            return f"unknown setting {key!r} (settings: {known})"
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
-    cause = getattr(error.__cause__, "msg", None) or text
-    return f"setting {key!r}: {str(cause).splitlines()[0]}" if key else text
+            return f"{override!r} is not NAME=VALUE (settings: {_names(schema)})"
+    chosen = {key: value for key, _, value in (override.lstrip("+~").partition("=") for override in overrides)}
+    for group in [] if folder is None else sorted(path for path in folder.iterdir() if path.is_dir()):
+        if group.name not in chosen:
+            return f"{group.name}=... must be given (one of {_options(group)})"
+        if not (group / f"{chosen[group.name]}.yaml").exists():
+            return f"{group.name}={chosen[group.name]} does not exist (one of {_options(group)})"
+    for key in chosen:
+        level: Any = schema
+        for part in key.split("."):
+            if is_dataclass(level) and part not in get_type_hints(level):
+                return f"unknown setting {key!r} (settings: {_names(cast(type[Any], level))})"
+            level = get_type_hints(level)[part] if is_dataclass(level) else None
+    return _omegaconf_says(error)
+
+
+def _omegaconf_says(error: Exception) -> str:
+    """The first line of the innermost cause, with the setting that it is about."""
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    keys = [key for cause in causes if (key := getattr(cause, "full_key", None))]
+    lines = [str(getattr(cause, "msg", None) or cause).splitlines() for cause in causes]
+    text = next((found[0] for found in reversed(lines) if found), type(error).__name__)
+    return f"setting {keys[-1]!r}: {text}" if keys else text
+
+
+def _names(schema: type[Any]) -> str:
+    return ", ".join(entry.name for entry in fields(schema))
 
 
 def _describe(schema: type[Any], prefix: str = "") -> str:

@@ -1,0 +1,257 @@
+"""Record episodes of a robot in MuJoCo, with its cameras, as a LeRobotDataset folder.
+
+python datasets/collect_episodes.py task=reacher num_steps=20000 output=outputs/reacher/data
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from wm_gym.config import REQUIRED, run_program
+from wm_gym.data.episodes import Dataset, open_dataset
+from wm_gym.data.writer import DatasetWriter
+from wm_gym.errors import ConfigError, ModelError
+from wm_gym.physics.behaviours import WITH_POLICY, Policy
+from wm_gym.physics.camera import why_no_camera
+from wm_gym.physics.collect import Job, Recipe, Recorder, record_episodes
+from wm_gym.physics.tasks import task_spec
+from wm_gym.types import CameraSpec, TaskSpec
+
+
+@dataclass
+class CameraConfig:
+    """A camera; a pose that is left out is the robot's standard one."""
+
+    width: int = 64
+    height: int = 64
+    fixed: str | None = None
+    lookat: list[float] | None = None
+    distance: float | None = None
+    azimuth: float | None = None
+    elevation: float | None = None
+    track_body: str | None = None
+
+
+@dataclass
+class SizeConfig:
+    """One size for all cameras."""
+
+    width: int | None = field(default=None, metadata={"help": "pixels, of every camera; null: the recipe's"})
+    height: int | None = field(default=None, metadata={"help": "likewise"})
+
+
+@dataclass
+class TaskConfig:
+    """A recipe of ``conf/task``: the robot, and what is worth recording of it."""
+
+    name: str | None = field(default=None, metadata={"help": "a robot of wm_gym.physics.tasks"})
+    env_id: str | None = field(default=None, metadata={"help": "another registered Gymnasium MuJoCo id"})
+    env_kwargs: dict[str, Any] = field(default_factory=dict, metadata={"help": "passed to the environment"})
+    max_episode_steps: int | None = field(default=None, metadata={"help": "null: the environment's own"})
+    num_steps: int = 20000
+    behaviours: dict[str, float] = field(default_factory=dict)
+    cameras: dict[str, CameraConfig] = field(default_factory=dict)
+
+
+@dataclass
+class CollectConfig:
+    """Settings of a recording."""
+
+    output: str = field(default=REQUIRED, metadata={"help": "dataset folder to write"})
+    task: TaskConfig = field(default_factory=TaskConfig)
+    num_steps: int | None = field(default=None, metadata={"help": "steps to record; null: the recipe's"})
+    seed: int = field(default=0, metadata={"help": "of everything"})
+    workers: int = field(default=0, metadata={"help": "processes; 0: one per core; the data do not depend on it"})
+    behaviours: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "name: share of random, smooth, policy, noisy_policy; {}: the recipe's"}
+    )
+    policy: str | None = field(default=None, metadata={"help": "policy folder, or with trust=true a .zip of SB3"})
+    trust: bool = field(default=False, metadata={"help": "the .zip is ours: loading one runs code that lies in it"})
+    cameras: list[str] | None = field(default=None, metadata={"help": "which to record; [] for none; null for all"})
+    camera: SizeConfig = field(default_factory=SizeConfig)
+    licence: str = field(default="CC0-1.0", metadata={"help": "of the recorded data"})
+
+
+def collect(config: CollectConfig) -> None:
+    """Record episodes of a robot in MuJoCo, with its cameras, as a LeRobotDataset folder."""
+    recipe = Recipe(
+        config.task.num_steps if config.num_steps is None else config.num_steps,
+        config.seed,
+        config.behaviours or config.task.behaviours,
+    )
+    load_policy = _policy_loader(config, recipe)
+    task = _task(config)
+    workers = config.workers if config.workers > 0 else min(len(os.sched_getaffinity(0)), 8)
+    writer = DatasetWriter(
+        config.output,
+        task,
+        {
+            "seed": recipe.seed,
+            "num_steps": recipe.num_steps,
+            "steps": recipe.quotas(),
+            "policy": _digest(config.policy),
+        },
+        config.licence,
+        {name: importlib.metadata.version(name) for name in ("mujoco", "gymnasium")},
+        shlex.join(["python", *sys.argv]),
+    )
+    if writer.finished:
+        print(f"{config.output} is already complete: nothing to record")
+        _conclude(open_dataset(config.output), task)
+        return
+    staged = writer.staged()
+    _announce(task, recipe, workers, sum(staged.values()), load_policy)
+    with tqdm(total=recipe.num_steps, unit="step", desc=task.name, mininterval=0.5) as bar:
+
+        def progress(steps: int) -> None:
+            bar.update(steps - bar.n)
+
+        keys = record_episodes(task, recipe, writer.stage, writer.discard, staged, workers, load_policy, progress)
+    print("joining the episodes", flush=True)
+    _conclude(writer.finish(keys), task)
+
+
+def _task(config: CollectConfig) -> TaskSpec:
+    """The task with the cameras that are asked for and that this machine can draw."""
+    asked = config.task
+    task = task_spec(asked.name, asked.env_id, asked.env_kwargs, asked.max_episode_steps)
+    standard = {camera.name: camera for camera in task.cameras}
+    if task.name == asked.env_id and asked.name is not None:  # another robot than the recipe's: not its poses
+        asked.cameras = {name: CameraConfig() for name in standard}
+    unknown = sorted(set(config.cameras or ()) - set(asked.cameras))
+    if unknown:
+        raise ConfigError(f"camera {unknown[0]!r} does not exist (one of {', '.join(asked.cameras) or 'none'})")
+    cameras = []
+    for name, pose in asked.cameras.items():
+        if config.cameras is None or name in config.cameras:
+            given = {key: value for key, value in vars(pose).items() if value is not None}
+            given |= {key: value for key, value in vars(config.camera).items() if value is not None}
+            if "lookat" in given:
+                given["lookat"] = tuple(given["lookat"])
+            cameras.append(replace(standard.get(name, CameraSpec(name)), **given))
+    for camera in cameras:
+        if not (2 <= camera.width <= 4096 and 2 <= camera.height <= 4096):
+            raise ConfigError(f"camera {camera.name!r}: {camera.width} x {camera.height} pixels is no size for a frame")
+    if cameras and (reason := why_no_camera()):
+        print(f"warning: recording without camera: {reason}", file=sys.stderr)
+        cameras = []
+    return replace(task, cameras=tuple(cameras))
+
+
+def _policy_loader(config: CollectConfig, recipe: Recipe) -> Callable[[], Policy] | None:
+    """Loads the policy in each process; tried here first, so that a bad one is met before anything is recorded."""
+    needed = [name for name in recipe.quotas() if name in WITH_POLICY]
+    if config.policy is None:
+        if needed:
+            raise ConfigError(f"behaviour {needed[0]!r} needs policy=FOLDER")
+        return None
+    if not needed:
+        raise ConfigError(f"policy={config.policy} is not used: give it a share, such as behaviours={{policy: 1}}")
+    path = Path(config.policy)
+    if path.suffix == ".zip" and not config.trust:
+        raise ConfigError(f"policy={path}: a .zip can run code when it is loaded; if it is yours, give trust=true")
+    if not path.exists():
+        raise ModelError(f"policy={path} does not exist")
+    load = partial(_load_zip if path.suffix == ".zip" else _load_folder, path)
+    load()
+    return load
+
+
+def _load_folder(path: Path) -> Policy:
+    from wm_gym.policies import load_policy
+
+    loaded: Policy = load_policy(path)
+    return loaded
+
+
+def _load_zip(path: Path) -> Policy:
+    """A stable-baselines3 archive, whose algorithm is told by what it holds."""
+    import zipfile
+
+    import stable_baselines3
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            module = json.loads(archive.read("data"))["policy_class"]["__module__"]
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"policy={path} is not an archive of stable-baselines3") from error
+    algorithm = {"sac": "SAC", "td3": "TD3", "common": "PPO"}.get(module.split(".")[1], "PPO")
+    loaded: Policy = getattr(stable_baselines3, algorithm).load(path, device="cpu")
+    return loaded
+
+
+def _digest(policy: str | None) -> str | None:
+    """Names the policy by what it holds, wherever it lies."""
+    if policy is None:
+        return None
+    path = Path(policy)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+
+
+def _announce(
+    task: TaskSpec, recipe: Recipe, workers: int, staged: int, load_policy: Callable[[], Policy] | None
+) -> None:
+    """Say what will be done, and how long it will take by the pace of a few steps."""
+    quotas = recipe.quotas()
+    seen = ", ".join(f"{camera.name} {camera.width}x{camera.height}" for camera in task.cameras) or "none"
+    print(f"{task.name} ({task.env_id}), {task.observation_space.size} observations, {task.action_space.size} actions")
+    print(f"  {', '.join(f'{steps} steps {name}' for name, steps in quotas.items())}; cameras: {seen}")
+    recorder = Recorder(task, load_policy)
+    job = Job(next(iter(quotas)), 0, recipe.seed, limit=30)
+    recorder.record(job)
+    start = time.perf_counter()
+    steps = len(recorder.record(job))
+    pace = (time.perf_counter() - start) / steps * 1.3  # and the storing
+    recorder.close()
+    left = max(0, recipe.num_steps - staged)
+    minutes = left * pace / workers / 60
+    duration = "less than a minute" if minutes < 1 else f"about {minutes:.0f} min"
+    resumed = f", {staged} recorded already" if staged else ""
+    print(f"  {workers} {'process' if workers == 1 else 'processes'}, {duration}{resumed}", flush=True)
+
+
+def _conclude(dataset: Dataset, task: TaskSpec) -> None:
+    """Print the table, and leave it as result.json."""
+    returns: dict[str, list[float]] = {}
+    steps: dict[str, list[int]] = {}
+    for episode in dataset.episodes():
+        steps.setdefault(episode.behaviour, []).append(len(episode))
+        whole = episode.terminated or len(episode) >= task.max_episode_steps
+        returns.setdefault(episode.behaviour, []).extend([float(episode.rewards.sum())] if whole else [])
+    rows: dict[str, dict[str, Any]] = {}
+    print(f"\n{'behaviour':<14}{'episodes':>9}{'steps':>9}   return of whole episodes (mean +- sd)")
+    for name, lengths in steps.items():
+        mean, sd = (float(np.mean(returns[name])), float(np.std(returns[name]))) if returns[name] else (None, None)
+        rows[name] = {"episodes": len(lengths), "steps": sum(lengths), "return_mean": mean, "return_sd": sd}
+        shown = "none ended" if mean is None else f"{mean:.2f} +- {sd:.2f}"
+        print(f"{name:<14}{len(lengths):>9}{sum(lengths):>9}   {shown}")
+    result = {
+        "task": task.name,
+        "episodes": len(dataset),
+        "steps": dataset.num_steps,
+        "cameras": [camera.name for camera in task.cameras],
+        "behaviours": rows,
+        "digest": dataset.digest(),
+    }
+    path = dataset.folder / "result.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"\nwritten: {dataset.folder}")
+
+
+if __name__ == "__main__":
+    run_program(collect, CollectConfig, Path(__file__).parent / "conf")

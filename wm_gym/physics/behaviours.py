@@ -1,0 +1,136 @@
+"""What acts while episodes are recorded: from uniform noise to a trained policy that is pushed off its path."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from wm_gym.errors import ConfigError
+from wm_gym.types import BoxSpec, FloatArray
+
+
+class Policy(Protocol):
+    """What stable-baselines3's policies and the exported ones have in common."""
+
+    def predict(self, observation: FloatArray, *, deterministic: bool = True) -> tuple[FloatArray, Any]:
+        """Action (A,) for an observation (S,), and a recurrent state that is not used."""
+        ...
+
+
+class Behaviour(ABC):
+    """Chooses the actions of one episode after another. All its chance comes from the generator of the episode.
+
+    Args:
+        space: of the actions; a dimension without bounds is explored in [-1, 1].
+    """
+
+    def __init__(self, space: BoxSpec) -> None:
+        low, high = np.nan_to_num(space.low, neginf=-1.0), np.nan_to_num(space.high, posinf=1.0)
+        self._centre, self._reach = (high + low) / 2, (high - low) / 2
+        self._generator = np.random.default_rng(0)
+
+    def begin(self, generator: np.random.Generator) -> None:
+        """Start an episode."""
+        self._generator = generator
+
+    @abstractmethod
+    def act(self, observation: FloatArray) -> FloatArray:
+        """The next action (A,) float32, within bounds, for an observation (S,)."""
+
+    def _scaled(self, unit: FloatArray) -> FloatArray:
+        """[-1, 1] -> the action's own range."""
+        return np.asarray(self._centre + self._reach * np.clip(unit, -1.0, 1.0), dtype=np.float32)
+
+    def _uniform(self) -> FloatArray:
+        return self._generator.uniform(-1.0, 1.0, size=len(self._reach))
+
+
+class RandomBehaviour(Behaviour):
+    """Every action is drawn anew, uniformly."""
+
+    def act(self, observation: FloatArray) -> FloatArray:
+        """See :class:`Behaviour`."""
+        return self._scaled(self._uniform())
+
+
+class SmoothBehaviour(Behaviour):
+    """Noise with a memory (Ornstein-Uhlenbeck), so that the robot travels instead of trembling.
+
+    Amplitude, memory and a constant push differ between episodes: slow and fast, weak and strong motion is seen.
+    """
+
+    def begin(self, generator: np.random.Generator) -> None:
+        """Draw this episode's character and where the noise stands at its start."""
+        super().begin(generator)
+        self._amplitude = generator.uniform(0.1, 1.2)
+        self._memory = float(np.exp(-1.0 / np.exp(generator.uniform(np.log(2.0), np.log(30.0)))))
+        self._push = generator.normal(0.0, 0.2, size=len(self._reach)) * (generator.random() < 0.5)
+        self._noise = generator.normal(size=len(self._reach))
+
+    def act(self, observation: FloatArray) -> FloatArray:
+        """See :class:`Behaviour`."""
+        fresh = self._generator.normal(size=len(self._reach))
+        action = self._scaled(self._push + self._amplitude * self._noise)
+        self._noise = self._memory * self._noise + np.sqrt(1.0 - self._memory**2) * fresh
+        return action
+
+
+class PolicyBehaviour(Behaviour):
+    """The given policy's best action."""
+
+    def __init__(self, space: BoxSpec, policy: Policy) -> None:
+        super().__init__(space)
+        self._low, self._high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
+        self._policy = policy
+
+    def act(self, observation: FloatArray) -> FloatArray:
+        """See :class:`Behaviour`."""
+        action, _ = self._policy.predict(np.asarray(observation, np.float32), deterministic=True)
+        return np.clip(np.asarray(action, np.float32).reshape(self._low.shape), self._low, self._high)
+
+
+class NoisyPolicyBehaviour(PolicyBehaviour):
+    """The policy with noise of a strength drawn per episode, thrown off by short stretches of random actions."""
+
+    def begin(self, generator: np.random.Generator) -> None:
+        """Draw this episode's noise."""
+        super().begin(generator)
+        self._strength = generator.uniform(0.05, 0.5)
+        self._random_steps = 0
+
+    def act(self, observation: FloatArray) -> FloatArray:
+        """See :class:`Behaviour`."""
+        if self._random_steps == 0 and self._generator.random() < 0.02:
+            self._random_steps = int(self._generator.integers(3, 15))
+        if self._random_steps:
+            self._random_steps -= 1
+            return self._scaled(self._uniform())
+        noise = self._strength * self._reach * self._generator.normal(size=len(self._reach))
+        return np.clip(super().act(observation) + noise.astype(np.float32), self._low, self._high)
+
+
+WITHOUT_POLICY: dict[str, type[Behaviour]] = {"random": RandomBehaviour, "smooth": SmoothBehaviour}
+WITH_POLICY: dict[str, type[PolicyBehaviour]] = {"policy": PolicyBehaviour, "noisy_policy": NoisyPolicyBehaviour}
+
+
+def list_behaviours() -> tuple[str, ...]:
+    """Names that :func:`make_behaviour` knows."""
+    return (*WITHOUT_POLICY, *WITH_POLICY)
+
+
+def make_behaviour(name: str, space: BoxSpec, load_policy: Callable[[], Policy] | None = None) -> Behaviour:
+    """A behaviour by its name.
+
+    Raises:
+        ConfigError: there is no such behaviour, or it needs a policy and none is given.
+    """
+    if name in WITHOUT_POLICY:
+        return WITHOUT_POLICY[name](space)
+    if name not in WITH_POLICY:
+        raise ConfigError(f"behaviour {name!r} does not exist (one of {', '.join(list_behaviours())})")
+    if load_policy is None:
+        raise ConfigError(f"behaviour {name!r} needs policy=FOLDER")
+    return WITH_POLICY[name](space, load_policy())
