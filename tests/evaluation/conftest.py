@@ -1,6 +1,6 @@
 """A world small enough to work out by hand: a point that moves by its action, in physics and in imagination.
 
-    x' = x + a      reward = -|x'|, or -|x'| + promise in the imagination      an episode lasts LIMIT steps
+x' = x + a      reward = -|x'|, or -|x'| + promise in the imagination      an episode lasts LIMIT steps
 """
 
 from __future__ import annotations

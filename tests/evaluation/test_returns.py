@@ -22,7 +22,7 @@ def played(world, task, contender, promise):
 
 
 def test_an_exact_imagination_has_no_gap(world, task, contender):
-    found = returns.compare_returns(contender, *played(world, task, contender, promise=0.0), rng())
+    found = returns.compare_returns(contender, *played(world, task, contender, promise=0.0), world.limit, rng())
     assert found.imagined_returns == pytest.approx(found.physical_returns, abs=1e-4)
     assert (found.gap.low, found.gap.high) == pytest.approx((0.0, 0.0), abs=1e-4)
     assert found.pearson.low == pytest.approx(1.0)
@@ -30,12 +30,17 @@ def test_an_exact_imagination_has_no_gap(world, task, contender):
 
 
 def test_a_promising_imagination_has_the_gap_that_it_promised(world, task, contender):
-    found = returns.compare_returns(contender, *played(world, task, contender, promise=0.5), rng())
+    found = returns.compare_returns(contender, *played(world, task, contender, promise=0.5), world.limit, rng())
     expected = 0.5 * world.limit
     assert (found.gap.low, found.gap.value, found.gap.high) == pytest.approx((expected,) * 3, abs=1e-4)
     assert found.absolute_error.value == pytest.approx(expected, abs=1e-4)
     assert found.imagined.value - found.physical.value == pytest.approx(expected, abs=1e-4)
     assert found.spearman.value == pytest.approx(1.0)
+    assert found.left_bounds == 0
+    assert (
+        returns.compare_returns(contender, *played(world, task, contender, 0.5), world.limit + 1, rng()).left_bounds
+        == 20
+    )
 
 
 def test_pooling_weighs_training_seeds_alike():

@@ -84,7 +84,7 @@ def _regressors(now: FloatArray, before: FloatArray, action: FloatArray) -> Floa
 def physics_floor(
     env: gym.Env[Any, Any],
     held_out: HeldOut,
-    set_state: Callable[[Any, FloatArray, FloatArray], None],
+    set_state: Callable[[Any, FloatArray, FloatArray], object],
     generator: np.random.Generator,
     noise: float = SENSOR_NOISE,
 ) -> tuple[FloatArray, FloatArray]:

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EN DASH}"
+"""Stands where there is no figure."""
 LETTER = 6.3
 """Mean width of a letter at the figures' font size, in the figure's own units."""
 
@@ -67,27 +70,20 @@ def decades(values: Sequence[float], floor: float = 1e-6) -> tuple[float, float]
 def shown(value: float, digits: int = 3) -> str:
     """A number as a reader wants it: three significant digits, a true minus sign."""
     if not math.isfinite(value):
-        return "–"
+        return NOTHING
     if value == 0:
         return "0"
     size = math.floor(math.log10(abs(value)))
-    if size >= 5 or size < -4:
-        text = f"{value:.{digits - 1}e}"
-    else:
-        text = f"{value:.{min(max(digits - 1 - size, 0), 6)}f}"
-    if float(text) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", "−")
+    form = f".{digits - 1}e" if size >= 5 or size < -4 else f".{min(max(digits - 1 - size, 0), 6)}f"
+    return format(value, form).replace("-", MINUS)
 
 
 def tick_label(value: float) -> str:
     """A number on an axis, without digits that say nothing."""
-    return f"{value:.10g}".replace("-", "−")
+    return f"{value:.10g}".replace("-", MINUS)
 
 
-def text(
-    x: float, y: float, content: str, kind: str = "", anchor: str = "start", rotate: float | None = None
-) -> str:
+def text(x: float, y: float, content: str, kind: str = "", anchor: str = "start", rotate: float | None = None) -> str:
     """A line of text; ``kind`` names classes of the style sheet."""
     turn = f' transform="rotate({rotate:g} {x:.1f} {y:.1f})"' if rotate is not None else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}"{turn}>{escape(content)}</text>'

@@ -131,7 +131,9 @@ def _play(
         )
     finally:
         env.close()
-    return Played(contender, physical, imagined, compare_returns(contender, physical, imagined, generator))
+    return Played(
+        contender, physical, imagined, compare_returns(contender, physical, imagined, task.max_episode_steps, generator)
+    )
 
 
 def held_out_actors(task: TaskSpec, contenders: Sequence[Contender], seed: int) -> dict[str, Actor]:
@@ -179,8 +181,9 @@ def _film(task: TaskSpec, played: Sequence[Played], config: ComparisonConfig) ->
         renderer.close()
     last = FIRST_SEED + len(pairs) - 1
     caption = (
-        f"{chosen.contender.name}, the same policy in both worlds, from the first {len(pairs)} starts (seeds {FIRST_SEED} "
-        f"to {last}): the first are always the ones shown. Played at {rate * task.control_dt:.2g} times real speed."
+        f"{chosen.contender.name}, the same policy in both worlds, from the first {len(pairs)} starts (seeds "
+        f"{FIRST_SEED} to {last}): the first are always the ones shown. Played at {rate * task.control_dt:.2g} times "
+        "real speed."
     )
     section = {"included": True, "reason": "", "caption": caption, "starts": len(pairs), "frames": film.frames}
     return film, section

@@ -1,4 +1,4 @@
-"""What training in the physics itself gave, read from results that were measured earlier."""
+"""What training in the physics itself gives: read from results that were measured earlier, or measured anew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 
 from wm_gym.errors import ConfigError
-from wm_gym.evaluation.returns import Returns, recorded_returns
+from wm_gym.evaluation.actors import PolicyActor
+from wm_gym.evaluation.returns import Contender, Returns, recorded_returns
+from wm_gym.physics.tasks import make_physics
+from wm_gym.policies.training import LearnConfig, learn
+from wm_gym.types import TaskSpec
 
 
 def read_control(path: Path, real_steps: int | None, generator: np.random.Generator) -> list[Returns]:
@@ -44,3 +48,14 @@ def _contender(row: Mapping[str, Any], path: Path, generator: np.random.Generato
         generator,
         details={"seed": int(row["seed"]), "real_steps": int(row["real_steps"]), "note": f"read from {path.name}"},
     )
+
+
+def train_control(task: TaskSpec, real_steps: int, seed: int, work: Path) -> Contender:
+    """Train stable-baselines3's SAC, all settings its own, in the physics for so many real steps.
+
+    An interrupted training is taken up from ``work``.
+    """
+    config = LearnConfig(algorithm="sac", world="physics", steps=real_steps, num_envs=1, seed=seed)
+    learnt = learn(config, task, None, work, make_physics)
+    details = {"algorithm": "sac", "seed": seed, "real_steps": real_steps, "note": "trained for this report"}
+    return Contender(f"SAC in MuJoCo, seed {seed}", "control", PolicyActor(learnt.policy, task.action_space), details)

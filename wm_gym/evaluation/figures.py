@@ -31,7 +31,8 @@ def return_dots(rows: Sequence[Plain], width: float, title: str) -> str:
     narrow = width == NARROW
     step, top = (64.0, 12.0) if narrow else (46.0, 16.0)
     left = 12.0 if narrow else 40 + charts.LETTER * max(len(row["name"]) for row in rows)
-    ends = [row[world][end] for row in rows for world in ("physical", "imagined") if row[world] for end in _ENDS]
+    marks = [row[world] for row in rows for world in ("physical", "imagined") if row[world]]
+    ends = [mark[end] for mark in marks for end in ("low", "value", "high") if mark[end] is not None]
     # The values are written to the right of the marks, in a gutter of their own.
     axis = Axis(*charts.padded_range(ends), left, width - 64)
     bottom = top + step * len(rows)
@@ -51,15 +52,15 @@ def return_dots(rows: Sequence[Plain], width: float, title: str) -> str:
     return charts.figure(width, bottom + 46, parts, title, _cut(width))
 
 
-_ENDS = ("low", "value", "high")
-
-
 def _dot(axis: Axis, figure: Plain, world: str, y: float, width: float) -> list[str]:
     """A mark with its interval, and the value in the gutter."""
     mark = charts.circle if world == "physical" else charts.diamond
-    title = f"{world}: {shown(figure['value'])}, interval {shown(figure['low'])} to {shown(figure['high'])}"
+    title, whisker = f"{world}: {shown(figure['value'])}", ""
+    if figure["low"] is not None:
+        title += f", interval {shown(figure['low'])} to {shown(figure['high'])}"
+        whisker = charts.line(axis(figure["low"]), y, axis(figure["high"]), y, f"whisker {world}")
     return [
-        charts.line(axis(figure["low"]), y, axis(figure["high"]), y, f"whisker {world}"),
+        whisker,
         mark(axis(figure["value"]), y, 5 if world == "physical" else 6, f"mark {world}", title),
         charts.text(width - 2, y + 4, shown(figure["value"]), f"value {world}", "end"),
     ]

@@ -46,7 +46,8 @@ def make_film(
     An episode that ends earlier than its partner stays at its last frame, marked as ended.
     """
     reel: list[FrameArray] = []
-    strip, moments = None, ()
+    strip: FrameArray | None = None
+    moments: tuple[int, ...] = ()
     for number, (physical, imagined) in enumerate(pairs):
         left = [draw(row) for row in physical.observations]
         right = [draw(row) for row in imagined.observations]

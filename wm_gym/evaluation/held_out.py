@@ -33,7 +33,7 @@ class HeldOut:
     @property
     def horizon(self) -> int:
         """H, predicted steps."""
-        return self.running.shape[1]
+        return int(self.running.shape[1])
 
     @property
     def truth(self) -> FloatArray:

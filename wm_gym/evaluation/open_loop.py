@@ -144,8 +144,6 @@ def _figures(
     }
 
 
-
-
 def _interval_or_none(curve: CurveInterval, horizon: int) -> dict[str, float] | None:
     found = plain(prediction.at_horizon(curve, horizon))
     return None if None in found.values() else found

@@ -13,7 +13,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from wm_gym.evaluation import figures
+from wm_gym.evaluation import charts, figures
 from wm_gym.evaluation.charts import shown
 from wm_gym.evaluation.figures import NARROW, WIDE
 from wm_gym.evaluation.film import Film
@@ -22,7 +22,6 @@ from wm_gym.evaluation.report import method_rows
 Plain = Mapping[str, Any]
 
 _SCATTER = 500.0
-_NOTHING = "–"
 
 
 def render_page(report: Plain, film: Film | None) -> str:
@@ -54,7 +53,7 @@ def render_page(report: Plain, film: Film | None) -> str:
 def number(value: float | None, unit: str = "") -> str:
     """A rounded figure that carries the exact one."""
     if value is None:
-        return _NOTHING
+        return charts.NOTHING
     text = f"{value:,}" if isinstance(value, int) else shown(value)
     return f'<data value="{value!r}">{text}{unit}</data>'
 
@@ -62,7 +61,7 @@ def number(value: float | None, unit: str = "") -> str:
 def interval(figure: Plain | None) -> str:
     """A figure with its interval on a second line."""
     if figure is None or figure["value"] is None:
-        return _NOTHING
+        return charts.NOTHING
     if figure["low"] is None:
         return number(figure["value"])
     return f"<span>{number(figure['value'])}<small>{number(figure['low'])} to {number(figure['high'])}</small></span>"
@@ -107,9 +106,7 @@ def _warnings(warnings: Sequence[str]) -> str:
 def _table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     """Cells carry their column's name, shown where the page is too narrow for columns."""
     body = "".join(
-        f'<tr class="{kind}">'
-        + "".join(_cell(name, cell) for name, cell in zip(head, cells, strict=True))
-        + "</tr>"
+        f'<tr class="{kind}">' + "".join(_cell(name, cell) for name, cell in zip(head, cells, strict=True)) + "</tr>"
         for kind, cells in rows
     )
     titles = "".join(f"<th>{escape(name)}</th>" for name in head)
@@ -117,7 +114,7 @@ def _table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> st
 
 
 def _cell(name: str, content: str) -> str:
-    kind = ' class="none"' if content == _NOTHING else ""
+    kind = ' class="none"' if content == charts.NOTHING else ""
     return f'<td data-label="{escape(name)}"{kind}>{content}</td>'
 
 
@@ -211,10 +208,10 @@ def _episodes(section: Plain) -> str:
         f"{number(row['absolute_error']['value'])} per episode</li>"
         for row in trained or drawn
     )
-    charts = figures.return_scatter(drawn, _SCATTER) + figures.return_scatter(drawn, NARROW)
+    drawings = figures.return_scatter(drawn, _SCATTER) + figures.return_scatter(drawn, NARROW)
     return (
         "<h2>Episode by episode</h2>"
-        f'<figure class="card"><div class="beside"><div>{charts}</div><div><p>Each dot is one start, played by the '
+        f'<figure class="card"><div class="beside"><div>{drawings}</div><div><p>Each dot is one start, played by the '
         "same policy in both worlds. On the dashed line the imagination was right; above it, it promised too much."
         f'{left_out}</p><ul class="small">{listed}</ul></div></div></figure>'
     )
@@ -241,16 +238,17 @@ def _open_loop(section: Plain) -> str:
     return (
         "<h2>How long its predictions hold</h2>"
         f"<p>{section['episodes']} episodes that this report recorded in MuJoCo for itself ({behaviours}; seeds from "
-        f"{section['first_seed']:,}). The model sees the first {section['start'] + 1} observations, then only the actions. "
-        f"Errors are in {escape(section['unit'])}: 0 is exact, about 1.4 is no better than a random moment of the data. "
+        f"{section['first_seed']:,}). The model sees the first {section['start'] + 1} observations, then only the "
+        f"actions. Errors are in {escape(section['unit'])}: 0 is exact, about 1.4 is no better than a random moment of "
+        "the data. "
         f"The floor is MuJoCo against itself, its joints started {section['floor_noise']:g} off.</p>"
         + _chart(
             lambda width: figures.error_curves(section, width),
             "Shaded: 95 % intervals over episodes. Grey: guesses that know no physics.",
         )
-        + f'<div class="card">{_table(head, rows)}<p class="caption">Skill is 1 − error / best naive guess: 1 is exact, '
-        f"0 no better. The predicted reward is off by {number(reward[0])} standard deviations at the first step and "
-        f"{number(reward[-1])} at the last.</p></div>"
+        + f'<div class="card">{_table(head, rows)}<p class="caption">Skill is 1 {charts.MINUS} error / best naive '
+        f"guess: 1 is exact, 0 no better. The predicted reward is off by {number(reward[0])} standard deviations at "
+        f"the first step and {number(reward[-1])} at the last.</p></div>"
     )
 
 
@@ -287,7 +285,7 @@ def _dimensions(section: Plain) -> str:
 def _identity(report: Plain) -> str:
     identity = report["identity"]
     parts = ["<h2>What exactly was judged</h2>", '<div class="card">']
-    for name in ("model", "data", "policies", "machine", "versions", "seeds"):
+    for name in ("model", "data", "policies", "machine", "versions", "seeds", "settings"):
         entries = report["data"] if name == "data" else identity.get(name)
         if entries:
             parts.append(f"<h3>{_IDENTITY_TITLES[name]}</h3>{_definitions(entries)}")
@@ -304,6 +302,7 @@ _IDENTITY_TITLES = {
     "machine": "Machine",
     "versions": "Versions",
     "seeds": "Seeds",
+    "settings": "Settings",
 }
 
 

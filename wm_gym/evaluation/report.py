@@ -45,16 +45,22 @@ def returns_section(
     """All contenders, methods with several training seeds pooled, and the differences between methods."""
     methods: dict[str, list[Returns]] = {}
     for entry in entries:
-        methods.setdefault(entry.kind, []).append(entry)
+        if len(entry.physical_returns):  # a mean alone, as a manifest keeps it, cannot be resampled
+            methods.setdefault(entry.kind, []).append(entry)
     pooled: list[Pooled] = []
     for kind, members in methods.items():
-        if len(members) > 1:
+        # Behaviours are not training seeds of one method: their mean would say nothing.
+        if len(members) > 1 and kind in ("imagination", "control"):
             pooled.append(scoring.pool(f"{_METHODS[kind]}, {len(members)} seeds", members, generator))
     comparisons = []
-    for other in ("control", "behaviour", "random"):
-        if other in methods and "imagination" in methods:
-            found = scoring.difference(methods[other], methods["imagination"], generator)
-            comparisons.append({"than": other, "name": _METHODS[other], "difference": plain(found)})
+    for other in ("control", "behaviour", "random") if "imagination" in methods else ():
+        rivals = methods.get(other, [])
+        if other == "behaviour" and rivals:
+            rivals = [max(rivals, key=lambda entry: entry.physical.value)]
+        if rivals:
+            found = scoring.difference(rivals, methods["imagination"], generator)
+            name = f"the best of {_METHODS[other]}, {rivals[0].name}" if other == "behaviour" else _METHODS[other]
+            comparisons.append({"than": other, "name": name, "difference": plain(found)})
     return {
         "unit": "undiscounted sum of rewards over an episode",
         "first_seed": first_seed,
@@ -68,7 +74,7 @@ def returns_section(
 _METHODS = {
     "imagination": "trained in imagination",
     "control": "trained in MuJoCo",
-    "random": "random",
+    "random": "random actions",
     "behaviour": "the data's behaviour",
 }
 
@@ -113,7 +119,11 @@ def _transfer_sentence(row: Mapping[str, Any]) -> str:
 
 def _comparison_sentence(comparisons: Sequence[Mapping[str, Any]]) -> str:
     """How the policy trained in imagination does beside the others, those of one outcome named together."""
-    names = {"control": "the policy trained in MuJoCo", "random": "random actions", "behaviour": "the data's behaviour"}
+    names = {
+        "control": "the policy trained in MuJoCo",
+        "random": "random actions",
+        "behaviour": "what acted in the data",
+    }
     outcomes: dict[str, list[str]] = {}
     for comparison in comparisons:
         difference = comparison["difference"]
@@ -130,7 +140,9 @@ def _comparison_sentence(comparisons: Sequence[Mapping[str, Any]]) -> str:
 def _prediction_sentence(open_loop: Mapping[str, Any]) -> str:
     valid, last = open_loop["valid_time"], open_loop["table"][-1]
     reach = f"all {valid['steps']} steps" if valid["censored"] else f"{valid['steps'] - 1} steps"
-    text = f"Given the same actions, the model's predictions stay within 0.3 standard deviations of the data for {reach}"
+    text = (
+        f"Given the same actions, the model's predictions stay within 0.3 standard deviations of the data for {reach}"
+    )
     if last["skill"] is None:
         return text + "."
     return (
@@ -155,6 +167,11 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
             way = "later" if dream > real else "earlier"
             share = abs(dream / real - 1)
             found.append(f"{row['name']}: imagined episodes end {share:.0%} {way} than in MuJoCo.")
+        if row["left_bounds"]:
+            found.append(f"{row['name']}: {row['left_bounds']} imagined episodes left the bounds of the world.")
+        trained_in = row["details"].get("model_sha256")
+        if trained_in and trained_in != report["identity"]["model"]["sha256"]:
+            found.append(f"{row['name']}: trained in another world model than the one judged here.")
     seeds = sum(row["kind"] == "imagination" for row in section["contenders"])
     if seeds == 1:
         found.append("One training seed only: the intervals say nothing of how another seed would have done.")
@@ -187,7 +204,7 @@ def _open_loop_warnings(open_loop: Mapping[str, Any]) -> list[str]:
 
 def _return_scale(section: Mapping[str, Any]) -> float:
     """Range of mean physical returns over the contenders, the yardstick of a gap; one contender is its own."""
-    means = [row["physical"]["value"] for row in section["contenders"]]
+    means = [float(row["physical"]["value"]) for row in section["contenders"]]
     return max(means) - min(means) if len(means) > 1 else abs(means[0])
 
 
@@ -207,7 +224,9 @@ def limits(task: TaskSpec, control: str) -> list[str]:
             "The control was trained and scored earlier, perhaps on another machine; control=run recomputes it here."
         )
     if control == "none":
-        known.append("Whether training in MuJoCo itself would have done better: no control was asked for, or none exists.")
+        known.append(
+            "Whether training in MuJoCo itself would have done better: no control was asked for, or none exists."
+        )
     if task.max_episode_steps < 200:
         known.append(f"Long tasks. An episode here lasts {task.max_episode_steps * task.control_dt:.3g} s.")
     return known

@@ -51,6 +51,8 @@ class Returns:
     imagined_returns: FloatArray | None = None
     """(N,), from the same start states."""
     imagined_length: float = float("nan")
+    left_bounds: int = 0
+    """Imagined episodes that were stopped because they left the bounds of the world."""
     gap: Interval | None = None
     """Mean of imagined minus physical."""
     absolute_error: Interval | None = None
@@ -89,18 +91,20 @@ def play_both_worlds(
     envs = make_imagination(len(physical))
     try:
         starts = first_observations(physical)
-        imagined = imagined_episodes(
-            envs, contender.actor, starts, imagination_seed, control_dt, contender.name
-        )
+        imagined = imagined_episodes(envs, contender.actor, starts, imagination_seed, control_dt, contender.name)
     finally:
         envs.close()
     return physical, imagined
 
 
 def compare_returns(
-    contender: Contender, physical: Sequence[Episode], imagined: Sequence[Episode], generator: np.random.Generator
+    contender: Contender,
+    physical: Sequence[Episode],
+    imagined: Sequence[Episode],
+    limit: int,
+    generator: np.random.Generator,
 ) -> Returns:
-    """Means, gap and agreement of paired episodes."""
+    """Means, gap and agreement of paired episodes of at most ``limit`` steps."""
     real, dream = episode_returns(physical), episode_returns(imagined)
     return Returns(
         name=contender.name,
@@ -111,6 +115,7 @@ def compare_returns(
         imagined=statistics.mean_interval(dream, generator),
         imagined_returns=dream,
         imagined_length=float(np.mean([len(episode) for episode in imagined])),
+        left_bounds=sum(episode.truncated and len(episode) < limit for episode in imagined),
         gap=statistics.paired_difference_interval(real, dream, generator),
         absolute_error=statistics.mean_interval(np.abs(dream - real), generator),
         pearson=statistics.correlation_interval(real, dream, generator),
@@ -137,9 +142,7 @@ def pool(name: str, members: Sequence[Returns], generator: np.random.Generator) 
     """The mean over training seeds, each counting alike."""
     dreams = [m.imagined_returns for m in members if m.imagined_returns is not None]
     both = len(dreams) == len(members)
-    gaps = [
-        m.imagined_returns - m.physical_returns for m in members if both and m.imagined_returns is not None
-    ]
+    gaps = [m.imagined_returns - m.physical_returns for m in members if both and m.imagined_returns is not None]
     return Pooled(
         name=name,
         kind=members[0].kind,

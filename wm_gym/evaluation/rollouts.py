@@ -48,7 +48,9 @@ def _physical_episode(
     read_state: StateReader | None,
 ) -> Episode:
     observation, _ = env.reset(seed=seed)
-    observations, actions, rewards = [observation], [], []
+    observations = [observation]
+    actions: list[FloatArray] = []
+    rewards: list[float] = []
     states = [read_state(env)] if read_state else []
     index, terminated, truncated = np.array([number]), False, False
     while not (terminated or truncated):
@@ -93,7 +95,9 @@ def imagined_episodes(
     """
     count = len(starts)
     first, _ = envs.reset(seed=seed, options={"observation": starts})
-    seen, acts, gains = [np.array(first, dtype=np.float32)], [], []
+    seen = [np.array(first, dtype=np.float32)]
+    acts: list[FloatArray] = []
+    gains: list[FloatArray] = []
     length = np.zeros(count, dtype=np.int64)
     ended, cut = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
     numbers = np.arange(count)

@@ -22,7 +22,9 @@ SCHEMA = pa.schema(
         pa.field("seed", pa.int64(), metadata={"meaning": "of the physics' reset, or of the imagination's row"}),
         pa.field("step", pa.int32()),
         pa.field("observation", pa.list_(pa.float32())),
-        pa.field("action", pa.list_(pa.float32()), metadata={"meaning": "applied at this observation; null at the end"}),
+        pa.field(
+            "action", pa.list_(pa.float32()), metadata={"meaning": "applied at this observation; null at the end"}
+        ),
         pa.field("reward", pa.float32(), metadata={"meaning": "of this action; null at the end"}),
         pa.field("terminated", pa.bool_(), metadata={"meaning": "by this action"}),
         pa.field("truncated", pa.bool_(), metadata={"meaning": "by this action"}),
