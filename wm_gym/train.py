@@ -112,7 +112,7 @@ def main(config: TrainConfig) -> None:
     """Fit a world model to a recorded dataset."""
     trained = train(config)
     result = read_json(Path(config.output) / "result.json")
-    print(f"\n{'open-loop nRMSE on validation episodes':<42}{'spread x calibration':>22}")
+    print("\nopen-loop nRMSE on validation episodes")
     for horizon, error in result["validation_error"].items():
         print(f"  after {horizon:>4} imagined steps {error:>18.4f}")
     print(f"  trusted for {int(trained.calibration.horizon)} steps; {result['megaflop_per_step']:.2f} MFLOP a step")
