@@ -60,7 +60,7 @@ def padded_range(values: Sequence[float], share: float = 0.06) -> tuple[float, f
     return low - air, high + air
 
 
-def decades(values: Sequence[float], floor: float = 1e-6) -> tuple[float, float]:
+def decades(values: Sequence[float], floor: float = 1e-4) -> tuple[float, float]:
     """Ends of a logarithmic axis: whole powers of ten around the positive finite values."""
     positive = [max(value, floor) for value in values if math.isfinite(value)]
     low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))

@@ -16,6 +16,8 @@ from wm_gym.evaluation.charts import Axis, shown
 Plain = Mapping[str, Any]
 
 WIDE, NARROW = 820.0, 360.0
+EXACT = 1e-4
+"""nRMSE below which a number counts as reproduced; a logarithmic axis has no zero."""
 MOST_ROWS = 24
 """Numbers of an observation that one figure shows; of a longer one, the worst."""
 
@@ -112,7 +114,7 @@ def error_curves(open_loop: Plain, width: float) -> str:
     left, right, top, bottom = 52.0, width - gutter, 40.0, height - 52 - legend
     steps = open_loop["horizon"]
     values = [v for p in predictors for v in p["curve"]["value"] if v is not None and v > 0]
-    across, up = Axis(0, steps, left, right), Axis(*charts.decades([*values, 0.3], 1e-5), bottom, top, True)
+    across, up = Axis(0, steps, left, right), Axis(*charts.decades([*values, 0.3], EXACT), bottom, top, True)
     label = f"steps imagined (1 step = {open_loop['control_dt']:.3g} s)"
     parts = charts.horizontal_axis(across, bottom, top, label, 4 if narrow else 8)
     title = "nRMSE (log scale)" if narrow else "error, in standard deviations of the data (nRMSE, log scale)"
@@ -179,14 +181,17 @@ def dimension_dots(open_loop: Plain, width: float) -> str:
     left = 16 + charts.LETTER * 1.05 * max(len(row["label"]) for row in rows)
     step, top, right = 24.0, 44.0, width - 16
     bottom = top + step * len(rows)
-    values = [error for row in rows for error in row["errors"].values() if error]
-    axis = Axis(*charts.decades(values or [1.0], 1e-5), left, right, True)
+    values = [error for row in rows for error in row["errors"].values() if error and error >= EXACT]
+    axis = Axis(*charts.decades(values or [1.0]), left, right, True)
     parts = charts.horizontal_axis(axis, bottom, top, "nRMSE of the model (log scale)")
     parts += _horizon_legend(horizons, left, narrow)
     for number, row in enumerate(rows):
         y = top + step * number + step / 2
         parts.append(charts.text(left - 8, y + 4, row["label"], "name", "end"))
-        found = [(h, row["errors"][h]) for h in horizons if row["errors"][h]]
+        found = [(h, row["errors"][h]) for h in horizons if row["errors"][h] is not None]
+        if max((error for _, error in found), default=0.0) < EXACT:
+            parts.append(charts.text(axis.start + 4, y + 4, f"exact to {EXACT:g}", "note"))
+            found = []
         if found:
             spots = [axis(error) for _, error in found]
             parts.append(charts.line(min(spots), y, max(spots), y, "span"))

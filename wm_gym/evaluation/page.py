@@ -81,7 +81,7 @@ def _tiles(report: Plain) -> str:
         steps = f"{'≥ ' if valid['censored'] else ''}{number(valid['steps'])}"
         limit = "never above 0.3" if valid["censored"] else "first nRMSE above 0.3"
         tiles.append(
-            f'<div class="tile"><b>Prediction valid</b><span class="big">{steps}</span>'
+            f'<div class="tile"><b>Valid prediction time</b><span class="big">{steps}</span>'
             f"<small>steps ({number(valid['seconds'])} s)</small><small>{limit}</small></div>"
         )
     return "".join(tiles)
@@ -235,6 +235,7 @@ def _open_loop(section: Plain) -> str:
         for row in section["table"]
     ]
     reward = section["reward"]["model"]["value"]
+    acting = "; ".join(f"{escape(r['behaviour'])} {number(r['error']['value'])}" for r in section["by_behaviour"])
     return (
         "<h2>How long its predictions hold</h2>"
         f"<p>{section['episodes']} episodes that this report recorded in MuJoCo for itself ({behaviours}; seeds from "
@@ -248,7 +249,8 @@ def _open_loop(section: Plain) -> str:
         )
         + f'<div class="card">{_table(head, rows)}<p class="caption">Skill is 1 {charts.MINUS} error / best naive '
         f"guess: 1 is exact, 0 no better. The predicted reward is off by {number(reward[0])} standard deviations at "
-        f"the first step and {number(reward[-1])} at the last.</p></div>"
+        f"the first step and {number(reward[-1])} at the last. The model's error after {section['horizons'][-1]} steps "
+        f"by who acts: {acting}.</p></div>"
     )
 
 

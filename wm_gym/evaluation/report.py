@@ -193,7 +193,10 @@ def _open_loop_warnings(open_loop: Mapping[str, Any]) -> list[str]:
         found.append(f"{model['failures']} of {open_loop['episodes']} open-loop predictions became infinite.")
     last = open_loop["table"][-1]
     if last["skill"] and last["skill"]["low"] <= 0:
-        found.append(f"After {last['horizon']} steps the model is not told apart from the best naive guess.")
+        how = "worse than" if last["skill"]["high"] < 0 else "not told apart from"
+        found.append(
+            f"After {last['horizon']} steps the model is {how} the best naive guess, {last['best_baseline_name']}."
+        )
     if last["running"] < open_loop["episodes"]:
         found.append(
             f"{last['running']} of {open_loop['episodes']} episodes still ran at step {last['horizon']}; "
