@@ -38,8 +38,8 @@ class AgentConfig:
     world: str = field(default="imagination", metadata={"help": "imagination, or physics for the control"})
     task: str | None = field(default=None, metadata={"help": "robot for world=physics without a model"})
     algorithm: str = field(default="ppo", metadata={"help": "ppo or sac"})
-    steps: int = field(default=3_000_000, metadata={"help": "environment steps; in the physics they are real ones"})
-    num_envs: int | None = field(default=None, metadata={"help": "rollouts side by side; null: 256, in the physics 1"})
+    steps: int = field(default=2_000_000, metadata={"help": "environment steps; in the physics they are real ones"})
+    num_envs: int | None = field(default=None, metadata={"help": "rollouts side by side; null: 512, in the physics 1"})
     seed: int = field(default=0, metadata={"help": "of weights, draws and rollouts"})
     episodes: int = field(default=100, metadata={"help": f"of the trial in each world, seeds from {FIRST_SEED}"})
     threads: int = field(default=0, metadata={"help": "torch threads; 0 leaves torch's own choice"})
@@ -94,7 +94,7 @@ def _learn_config(config: AgentConfig) -> LearnConfig:
         algorithm=config.algorithm,
         world=config.world,
         steps=config.steps,
-        num_envs=config.num_envs if config.num_envs is not None else 1 if physics else 256,
+        num_envs=config.num_envs if config.num_envs is not None else 1 if physics else 512,
         seed=config.seed,
         settings=config.settings,
         imagination={} if physics else imagination,

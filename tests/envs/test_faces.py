@@ -153,7 +153,7 @@ def test_episodes_end_in_the_same_step_with_their_final_observation(point_mass):
     first, _ = envs.reset(seed=0)
     push = np.ones((4, 1), np.float32)
     for _ in range(2):
-        observation, *_, info = envs.step(push)
+        *_, info = envs.step(push)
         assert "final_obs" not in info
     last, _, terminated, truncated, info = envs.step(push)
     assert truncated.all() and not terminated.any()
@@ -178,7 +178,7 @@ def test_sb3_sees_the_terminal_observation_and_why(point_mass):
     envs.set_options({"observation": np.array([[0.99, 0.5], [0.0, 0.0]])})
     envs.reset()
     still = np.zeros((2, 1), np.float32)
-    observation, reward, done, infos = envs.step(still)
+    _, _, done, infos = envs.step(still)
     assert done.tolist() == [True, False]
     assert infos[0]["terminal_observation"] == pytest.approx([1.04, 0.5]) and not infos[0]["TimeLimit.truncated"]
     assert infos[0]["episode"]["r"] == pytest.approx(-(1.04**2), rel=1e-5) and infos[0]["episode"]["l"] == 1

@@ -66,9 +66,7 @@ def test_reward_and_termination_of_the_user_replace_the_learned_ones(point_mass)
         seen.update(observation=observation, action=action, following=following)
         return following[:, 0] * 10
 
-    imagination, state = start(
-        point_mass, 0.5, 0.0, reward_fn=reward_fn, termination_fn=lambda o, a, n: n[:, 0] > 0.4
-    )
+    imagination, state = start(point_mass, 0.5, 0.0, reward_fn=reward_fn, termination_fn=lambda o, a, n: n[:, 0] > 0.4)
     _, step = imagination.step(state, torch.tensor([[0.0]]))
     assert step.reward.item() == pytest.approx(5.0) and step.terminated
     assert all(isinstance(value, np.ndarray) for value in seen.values())

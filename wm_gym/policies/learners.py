@@ -79,8 +79,8 @@ def _ppo_in_imagination(env: VecEnv, network: dict[str, Any]) -> dict[str, Any]:
     """Steps are cheap and rollouts many: short horizons of the value, large batches, a rate that falls."""
     return {
         "n_steps": 50,
-        "batch_size": max(64, 10 * env.num_envs),
-        "n_epochs": 8,
+        "batch_size": max(64, 5 * env.num_envs),
+        "n_epochs": 5,
         "learning_rate": FallingRate(1e-3),
         "gamma": 0.95,
         "policy_kwargs": network | {"net_arch": [64, 64], "log_std_init": -0.5},

@@ -38,9 +38,9 @@ class LearnConfig:
     """``ppo`` or ``sac``."""
     world: str = "imagination"
     """``imagination`` or ``physics``."""
-    steps: int = 3_000_000
+    steps: int = 2_000_000
     """Environment steps."""
-    num_envs: int = 256
+    num_envs: int = 512
     """Rollouts side by side; the physics is one robot at a time unless more are asked for."""
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
