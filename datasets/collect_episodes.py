@@ -24,11 +24,12 @@ from tqdm import tqdm
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.writer import DatasetWriter
-from wm_gym.errors import ConfigError, ModelError
+from wm_gym.errors import ConfigError
 from wm_gym.physics.behaviours import WITH_POLICY, Policy
 from wm_gym.physics.camera import why_no_camera
 from wm_gym.physics.collect import Job, Recipe, Recorder, record_episodes
 from wm_gym.physics.tasks import task_spec
+from wm_gym.policies.policy import load_policy
 from wm_gym.types import CameraSpec, TaskSpec
 
 
@@ -95,16 +96,13 @@ def collect(config: CollectConfig) -> None:
     )
     load_policy = _policy_loader(config, recipe)
     task = _task(config)
-    workers = config.workers if config.workers > 0 else min(len(os.sched_getaffinity(0)), 8)
+    workers = config.workers if config.workers > 0 else min(os.cpu_count() or 1, 8)
+    pace = _pace(task, recipe, load_policy)  # before anything is written: it also finds what cannot work
+    quotas, policy = recipe.quotas(), _digest(config.policy)
     writer = DatasetWriter(
         config.output,
         task,
-        {
-            "seed": recipe.seed,
-            "num_steps": recipe.num_steps,
-            "steps": recipe.quotas(),
-            "policy": _digest(config.policy),
-        },
+        {"seed": recipe.seed, "num_steps": recipe.num_steps, "steps": quotas, "policy": policy},
         config.licence,
         {name: importlib.metadata.version(name) for name in ("mujoco", "gymnasium")},
         shlex.join(["python", *sys.argv]),
@@ -114,7 +112,7 @@ def collect(config: CollectConfig) -> None:
         _conclude(open_dataset(config.output), task)
         return
     staged = writer.staged()
-    _announce(task, recipe, workers, sum(staged.values()), load_policy)
+    _announce(task, recipe, workers, sum(staged.values()), pace)
     with tqdm(total=recipe.num_steps, unit="step", desc=task.name, mininterval=0.5) as bar:
 
         def progress(steps: int) -> None:
@@ -128,6 +126,8 @@ def collect(config: CollectConfig) -> None:
 def _task(config: CollectConfig) -> TaskSpec:
     """The task with the cameras that are asked for and that this machine can draw."""
     asked = config.task
+    if asked.name is None and asked.env_id is None:
+        raise ConfigError("task=custom needs task.env_id=..., a MuJoCo id that Gymnasium knows")
     task = task_spec(asked.name, asked.env_id, asked.env_kwargs, asked.max_episode_steps)
     standard = {camera.name: camera for camera in task.cameras}
     if task.name == asked.env_id and asked.name is not None:  # another robot than the recipe's: not its poses
@@ -161,37 +161,9 @@ def _policy_loader(config: CollectConfig, recipe: Recipe) -> Callable[[], Policy
         return None
     if not needed:
         raise ConfigError(f"policy={config.policy} is not used: give it a share, such as behaviours={{policy: 1}}")
-    path = Path(config.policy)
-    if path.suffix == ".zip" and not config.trust:
-        raise ConfigError(f"policy={path}: a .zip can run code when it is loaded; if it is yours, give trust=true")
-    if not path.exists():
-        raise ModelError(f"policy={path} does not exist")
-    load = partial(_load_zip if path.suffix == ".zip" else _load_folder, path)
+    load: Callable[[], Policy] = partial(load_policy, config.policy, config.trust)
     load()
     return load
-
-
-def _load_folder(path: Path) -> Policy:
-    from wm_gym.policies import load_policy
-
-    loaded: Policy = load_policy(path)
-    return loaded
-
-
-def _load_zip(path: Path) -> Policy:
-    """A stable-baselines3 archive, whose algorithm is told by what it holds."""
-    import zipfile
-
-    import stable_baselines3
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            module = json.loads(archive.read("data"))["policy_class"]["__module__"]
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"policy={path} is not an archive of stable-baselines3") from error
-    algorithm = {"sac": "SAC", "td3": "TD3", "common": "PPO"}.get(module.split(".")[1], "PPO")
-    loaded: Policy = getattr(stable_baselines3, algorithm).load(path, device="cpu")
-    return loaded
 
 
 def _digest(policy: str | None) -> str | None:
@@ -199,30 +171,32 @@ def _digest(policy: str | None) -> str | None:
     if policy is None:
         return None
     path = Path(policy)
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    files = sorted(path.rglob("policy.*")) if path.is_dir() else [path]
     return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
-def _announce(
-    task: TaskSpec, recipe: Recipe, workers: int, staged: int, load_policy: Callable[[], Policy] | None
-) -> None:
-    """Say what will be done, and how long it will take by the pace of a few steps."""
-    quotas = recipe.quotas()
-    seen = ", ".join(f"{camera.name} {camera.width}x{camera.height}" for camera in task.cameras) or "none"
-    print(f"{task.name} ({task.env_id}), {task.observation_space.size} observations, {task.action_space.size} actions")
-    print(f"  {', '.join(f'{steps} steps {name}' for name, steps in quotas.items())}; cameras: {seen}")
+def _pace(task: TaskSpec, recipe: Recipe, load_policy: Callable[[], Policy] | None) -> float:
+    """Seconds that one process needs for a step, camera included, by a short trial."""
     recorder = Recorder(task, load_policy)
-    job = Job(next(iter(quotas)), 0, recipe.seed, limit=30)
-    recorder.record(job)
+    trial = [Job(behaviour, 0, recipe.seed, limit=20) for behaviour in recipe.quotas()]
+    recorder.record(trial[0])  # the first frames are slow
     start = time.perf_counter()
-    steps = len(recorder.record(job))
-    pace = (time.perf_counter() - start) / steps * 1.3  # and the storing
+    steps = sum(len(recorder.record(job)) for job in trial)
+    elapsed = time.perf_counter() - start
     recorder.close()
-    left = max(0, recipe.num_steps - staged)
-    minutes = left * pace / workers / 60
+    return 1.5 * elapsed / steps  # storing the episodes takes the other third
+
+
+def _announce(task: TaskSpec, recipe: Recipe, workers: int, staged: int, pace: float) -> None:
+    """Say what will be done and how long it will take."""
+    planned = ", ".join(f"{steps} steps {name}" for name, steps in recipe.quotas().items())
+    seen = ", ".join(f"{camera.name} {camera.width}x{camera.height}" for camera in task.cameras) or "none"
+    minutes = max(0, recipe.num_steps - staged) * pace / workers / 60
     duration = "less than a minute" if minutes < 1 else f"about {minutes:.0f} min"
-    resumed = f", {staged} recorded already" if staged else ""
-    print(f"  {workers} {'process' if workers == 1 else 'processes'}, {duration}{resumed}", flush=True)
+    resumed = f"; {staged} steps were recorded already" if staged else ""
+    print(f"{task.name} ({task.env_id}): {task.observation_space.size} observations, {task.action_space.size} actions")
+    print(f"{planned}; cameras: {seen}")
+    print(f"{workers} {'process' if workers == 1 else 'processes'}, {duration}{resumed}", flush=True)
 
 
 def _conclude(dataset: Dataset, task: TaskSpec) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast, get_origin, get_type_hints
 from hydra import compose, initialize, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING as REQUIRED
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -95,12 +95,11 @@ def _options(group: Path) -> str:
 
 
 def _into_mapping(schema: type[Any], override: str) -> str:
-    """Let ``a.b=1`` add to a field ``a`` that is a free mapping, where Hydra would want ``++a.b=1``."""
-    key, equals, _ = override.partition("=")
-    kinds: Any = schema
-    for part in key.split(".")[:-1]:
-        kinds = get_type_hints(kinds).get(part) if is_dataclass(kinds) else None
-        if get_origin(kinds) is dict and equals:
+    """Let ``a.b=1`` and ``a={b:1}`` add to a field ``a`` that is a free mapping, where Hydra would want ``++``."""
+    level: Any = schema
+    for part in override.partition("=")[0].split("."):
+        level = get_type_hints(level).get(part) if is_dataclass(level) else None
+        if get_origin(level) is dict:
             return f"++{override}"
     return override
 
@@ -127,6 +126,8 @@ def _explain(error: Exception, schema: type[Any], overrides: Sequence[str], fold
 
 def _omegaconf_says(error: Exception) -> str:
     """The first line of the innermost cause, with the setting that it is about."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} cannot be read as NAME=VALUE"
     causes: list[BaseException] = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wm_gym.errors import ConfigError
+from wm_gym.errors import ConfigError, ModelError
 from wm_gym.types import BoxSpec, FloatArray
 
 
@@ -88,8 +88,11 @@ class PolicyBehaviour(Behaviour):
 
     def act(self, observation: FloatArray) -> FloatArray:
         """See :class:`Behaviour`."""
-        action, _ = self._policy.predict(np.asarray(observation, np.float32), deterministic=True)
-        return np.clip(np.asarray(action, np.float32).reshape(self._low.shape), self._low, self._high)
+        try:
+            action, _ = self._policy.predict(np.asarray(observation, np.float32), deterministic=True)
+            return np.clip(np.asarray(action, np.float32).reshape(self._low.shape), self._low, self._high)
+        except ValueError as error:
+            raise ModelError(f"the policy does not fit this task: {str(error).splitlines()[0]}") from error
 
 
 class NoisyPolicyBehaviour(PolicyBehaviour):

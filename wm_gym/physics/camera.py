@@ -24,7 +24,8 @@ from wm_gym.physics.observation_map import qpos_from_observation
 from wm_gym.physics.tasks import make_physics, physics_of
 from wm_gym.types import CameraSpec, FloatArray, FrameArray, TaskSpec
 
-HELP = "on Debian and Ubuntu: apt-get install libegl1; everything on state observations works without a camera"
+WITHOUT = "everything on state observations works without a camera"
+INSTALL = "on Debian and Ubuntu: apt-get install libegl1"
 MAX_GEOMS = 2000
 FAST_OFF = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_HAZE")
 
@@ -197,13 +198,10 @@ def _open_context(width: int, height: int) -> Any:
     module = f"mujoco.{kind}" if kind in ("egl", "osmesa") else "mujoco"
     try:
         return importlib.import_module(module).GLContext(width, height)
-    except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RenderError(f"no off-screen drawing here (MUJOCO_GL={kind}: {reason}); {HELP}") from error
-    except Exception as error:  # PyOpenGL raises its own classes, which cannot be imported where EGL is missing
-        if not type(error).__module__.startswith("OpenGL"):
-            raise
-        raise RenderError(f"no off-screen drawing here (MUJOCO_GL={kind}: {type(error).__name__}); {HELP}") from error
+    except Exception as error:  # no narrower: PyOpenGL's own classes cannot be imported where EGL is missing
+        remedy = INSTALL if kind == "egl" else "unset MUJOCO_GL"
+        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+        raise RenderError(f"no off-screen drawing here (MUJOCO_GL={kind}: {reason}); {remedy}; {WITHOUT}") from error
 
 
 def _view(model: mujoco.MjModel, spec: CameraSpec) -> tuple[mujoco.MjvCamera, int | None]:
