@@ -35,11 +35,10 @@ def test_a_folder_gives_the_same_model_back(trained, tmp_path):
         for name, value in vars(getattr(trained, part)).items():
             assert torch.equal(getattr(getattr(loaded, part), name), value)
     action = torch.zeros(3, 1)
-    roll = lambda m: (
-        m.predict(
-            m.imagine(m.observe(None, None, m.encode(Observation(state=torch.ones(3, 2)))), action)
-        ).state
-    )
+
+    def roll(m):
+        return m.predict(m.imagine(m.observe(None, None, m.encode(Observation(state=torch.ones(3, 2)))), action)).state
+
     assert torch.equal(roll(loaded.model), roll(trained.model))
 
 

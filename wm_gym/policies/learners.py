@@ -79,7 +79,7 @@ def _ppo_in_imagination(env: VecEnv, network: dict[str, Any]) -> dict[str, Any]:
     """Steps are cheap and rollouts many: short horizons of the value, large batches, a rate that falls."""
     return {
         "n_steps": 50,
-        "batch_size": max(64, 5 * env.num_envs),
+        "batch_size": 5 * env.num_envs,
         "n_epochs": 5,
         "learning_rate": FallingRate(1e-3),
         "gamma": 0.95,
