@@ -167,7 +167,7 @@ def test_the_headline_says_what_was_found(values):
 
 
 def test_warnings_follow_from_the_figures(values):
-    # A gap of 2 is small beside the range of 37 that the task offers; forty episodes are enough; two seeds were trained.
+    # A gap of 2 is small beside the range of 37 that the task offers; there are forty episodes and two training seeds.
     # But the little world is linear, so that the linear model is exact and the drifting one is not.
     assert values["warnings"] == ["After 10 steps the model is worse than the best naive guess, linear model (ARX)."]
     values["returns"]["contenders"][0]["gap"] = {"value": 9.0, "low": 8.0, "high": 10.0}

@@ -58,7 +58,8 @@ def read_agent(folder: str | Path, task: TaskSpec) -> Agent:
             {
                 "algorithm": algorithm,
                 "seed": seed,
-                "imagined_steps" if inside else "real_steps": steps,
+                "imagined_steps": steps if inside else None,
+                "real_steps": details.get("real_steps") if inside else steps,
                 "folder": str(path),
                 "model_sha256": dict(details.get("model") or {}).get("model.safetensors") if inside else None,
             },

@@ -1,0 +1,70 @@
+"""Gather finished agents into one result file, from which the README's table and the report's control are read.
+
+python benchmarks/gather_agents.py agents=[outputs/reacher/agent_0,outputs/reacher/control_0] \
+    output=benchmarks/results/transfer_reacher.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wm_gym.config import REQUIRED, run_program
+from wm_gym.errors import ConfigError, DataError
+from wm_gym.models.checkpoint import read_json, write_json
+
+
+@dataclass
+class GatherConfig:
+    """Settings of one table."""
+
+    agents: list[str] = field(default=REQUIRED, metadata={"help": "folders of agents/train_agent.py"})
+    output: str = field(default=REQUIRED, metadata={"help": "JSON file to write"})
+
+
+def main(config: GatherConfig) -> None:
+    """Gather finished agents into one result file."""
+    if not config.agents:
+        raise ConfigError("agents=[]: name at least one agent folder")
+    results = [_read(Path(folder)) for folder in config.agents]
+    tasks = sorted({result["task"] for result in results})
+    if len(tasks) > 1:
+        raise ConfigError(f"agents of several robots ({', '.join(tasks)}) do not share a table")
+    machines = sorted({f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in results})
+    rows = [_row(result) for result in sorted(results, key=lambda r: (r["world"], r["algorithm"], r["seed"]))]
+    commands = [result["command"] for result in results]
+    write_json(Path(config.output), {"command": "; ".join(commands), "machine": "; ".join(machines), "rows": rows})
+    for row in rows:
+        print(f"{row['method']:<24} seed {row['seed']}  {row['physical_return']:>10.2f}")
+    print(f"results: {config.output}")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    result = read_json(folder / "result.json")
+    if not result.get("trial"):
+        raise DataError(f"{folder}: was not tried in the physics; train it again with a robot that has a simulator")
+    return result
+
+
+def _row(result: dict[str, Any]) -> dict[str, Any]:
+    figures = result["trial"][result["algorithm"]]
+    imagined = figures["imagined"] if result["world"] == "imagination" else None
+    place = "imagination" if result["world"] == "imagination" else "MuJoCo"
+    return {
+        "method": f"{result['algorithm'].upper()} in {place}",
+        "world": result["world"],
+        "seed": result["seed"],
+        "real_steps": result["real_steps"],
+        "training_steps": result["steps"],
+        "physical_return": figures["physical"]["value"],
+        "physical_low": figures["physical"]["low"],
+        "physical_high": figures["physical"]["high"],
+        "imagined_return": imagined["value"] if imagined else None,
+        "wall_seconds": result["wall_seconds"],
+        "episode_returns": figures["physical_returns"],
+    }
+
+
+if __name__ == "__main__":
+    run_program(main, GatherConfig)

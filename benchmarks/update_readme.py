@@ -1,0 +1,137 @@
+"""Write the tables of README.md anew from benchmarks/results/*.json; with --check, only say whether they are current.
+
+A table stands between two comments, named after its file:  <!-- results:transfer_reacher -->  <!-- /results -->
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wm_gym.errors import DataError, WorldModelError
+from wm_gym.evaluation.statistics import clustered_mean_interval
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+SEED = 0
+"""Of the bootstrap, so that the same results always give the same table."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Update or check the tables; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit 1 where a table is out of date; write nothing")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    chosen = parser.parse_args(arguments)
+    try:
+        before = chosen.readme.read_text(encoding="utf-8")
+        after = fill_tables(before, chosen.results)
+    except (WorldModelError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if chosen.check:
+        if after != before:
+            print(f"error: {chosen.readme} is out of date; run python benchmarks/update_readme.py", file=sys.stderr)
+        return int(after != before)
+    chosen.readme.write_text(after, encoding="utf-8")
+    print(f"{len(MARKED.findall(after))} tables in {chosen.readme}")
+    return 0
+
+
+def fill_tables(text: str, results: Path) -> str:
+    """Replace what stands between each pair of markers.
+
+    Raises:
+        DataError: a marker names a result that does not exist or is damaged.
+    """
+
+    def table(found: re.Match[str]) -> str:
+        path = results / f"{found['name']}.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return f"{found[1]}{render_table(content)}{found[3]}"
+        except OSError as error:
+            known = ", ".join(sorted(p.stem for p in results.glob("*.json"))) or "none"
+            raise DataError(f"results:{found['name']} has no file {path} (there are: {known})") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} does not hold a table's rows ({type(error).__name__}: {error})") from error
+
+    return MARKED.sub(table, text)
+
+
+def render_table(content: Mapping[str, Any]) -> str:
+    """One row for each training seed, a mean for each method with several, and the command and machine under it."""
+    lines = [
+        "",
+        "| method | seed | real steps | return in MuJoCo | return in imagination | wall time |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    methods: dict[str, list[Mapping[str, Any]]] = {}
+    for row in content["rows"]:
+        methods.setdefault(row["method"], []).append(row)
+    for method, rows in methods.items():
+        lines += [_line(method, str(row["seed"]), row) for row in rows]
+        if len(rows) > 1:
+            lines.append(_mean_line(method, rows))
+    lines += ["", f"`{content['command']}` on {_words(content['machine'])}.", ""]
+    return "\n".join(lines)
+
+
+def _line(method: str, seed: str, row: Mapping[str, Any]) -> str:
+    physical = _interval(row["physical_return"], row["physical_low"], row["physical_high"])
+    imagined = row.get("imagined_return")
+    cells = [
+        method,
+        seed,
+        f"{row['real_steps']:,}",
+        physical,
+        "" if imagined is None else f"{imagined:.2f}",
+        _duration(row.get("wall_seconds")),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _mean_line(method: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The mean over training seeds; its interval resamples seeds, then the episodes of each."""
+    found = clustered_mean_interval(
+        [np.array(row["episode_returns"], dtype=np.float64) for row in rows], np.random.default_rng(SEED)
+    )
+    imagined = [row.get("imagined_return") for row in rows]
+    steps = {row["real_steps"] for row in rows}
+    cells = [
+        method,
+        f"mean of {len(rows)}",
+        f"{steps.pop():,}" if len(steps) == 1 else "",
+        _interval(found.value, found.low, found.high),
+        "" if None in imagined else f"{np.mean([float(value) for value in imagined]):.2f}",
+        "",
+    ]
+    return "| " + " | ".join(f"**{cell}**" if cell else "" for cell in cells) + " |"
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def _words(machine: Any) -> str:
+    if isinstance(machine, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in machine.items())
+    return str(machine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The README's tables follow from the committed results, to the letter."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "update_readme.py"
+EMPTY = "before\n<!-- results:transfer -->\n<!-- /results -->\nafter\n"
+
+
+def row(seed, returns, imagined=None):
+    mean = sum(returns) / len(returns)
+    return {
+        "method": "PPO in imagination",
+        "seed": seed,
+        "real_steps": 20000,
+        "physical_return": mean,
+        "physical_low": mean - 1,
+        "physical_high": mean + 1,
+        "imagined_return": imagined,
+        "wall_seconds": 300.0,
+        "episode_returns": returns,
+    }
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "README.md").write_text(EMPTY)
+    content = {
+        "command": "make it",
+        "machine": "2 cores",
+        "rows": [row(0, [-4.0, -4.0], -3.5), row(1, [-6.0] * 2, -4.5)],
+    }
+    (tmp_path / "results" / "transfer.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def run(place, *arguments):
+    command = [sys.executable, PROGRAM, "--readme", place / "README.md", "--results", place / "results", *arguments]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+
+
+def test_rows_and_their_mean_are_written_and_then_current(place):
+    assert run(place, "--check").returncode == 1
+    assert (place / "README.md").read_text() == EMPTY
+    assert run(place).returncode == 0
+    text = (place / "README.md").read_text()
+    assert "| PPO in imagination | 0 | 20,000 | -4.00 [-5.00, -3.00] | -3.50 | 5.0 min |" in text
+    # Two seeds without spread inside: the bootstrap draws both, or one of them twice.
+    assert "| **PPO in imagination** | **mean of 2** | **20,000** | **-5.00 [-6.00, -4.00]** | **-4.00** |  |" in text
+    assert "`make it` on 2 cores." in text
+    assert text.startswith("before\n") and text.endswith("<!-- /results -->\nafter\n")
+    assert run(place, "--check").returncode == 0
+
+
+def test_a_result_that_does_not_exist_is_named(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "nothing"))
+    found = run(place)
+    assert found.returncode == 1
+    assert "nothing.json" in found.stderr and "there are: transfer" in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
