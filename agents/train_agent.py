@@ -22,8 +22,8 @@ from wm_gym.evaluation.identity import command_line, describe_machine, installed
 from wm_gym.evaluation.returns import FIRST_SEED, Contender, Returns, compare_returns, play_both_worlds
 from wm_gym.evaluation.rollouts import episode_returns, physical_episodes
 from wm_gym.evaluation.statistics import Interval, mean_interval
+from wm_gym.files import write_json
 from wm_gym.models import TrainedModel, load_model
-from wm_gym.models.checkpoint import write_json
 from wm_gym.physics.tasks import make_physics, task_spec
 from wm_gym.policies.training import LearnConfig, LearnResult, learn
 from wm_gym.types import TaskSpec

@@ -12,7 +12,7 @@ from typing import Any
 
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.errors import ConfigError, DataError
-from wm_gym.models.checkpoint import read_json, write_json
+from wm_gym.files import read_json, write_json
 
 
 @dataclass

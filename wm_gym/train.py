@@ -21,7 +21,7 @@ from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.segments import Split, Windows, split_episodes
 from wm_gym.errors import ConfigError, ModelError
-from wm_gym.models.checkpoint import read_json, write_json
+from wm_gym.files import read_json, write_json
 from wm_gym.models.fitting import FitConfig, FitProgress, fit, rollout_error
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trained import StartStates, TrainedModel

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wm_gym.data import lerobot, tables
-from wm_gym.data.durable import file_hash, read_json
 from wm_gym.data.video import inspect_video, read_video
 from wm_gym.errors import DataError
+from wm_gym.files import file_hash, read_json
 from wm_gym.types import Episode, TaskSpec
 
 TASK, MANIFEST = "meta/task.json", "meta/MANIFEST.json"

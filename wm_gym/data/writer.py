@@ -27,10 +27,10 @@ import numpy as np
 import pyarrow as pa
 
 from wm_gym.data import lerobot, tables
-from wm_gym.data.durable import file_hash, flush, flush_tree, process_is_alive, read_json, write_json
 from wm_gym.data.episodes import MANIFEST, SCHEMA_VERSION, TASK, Dataset, open_dataset
 from wm_gym.data.video import join_videos, write_video
 from wm_gym.errors import DataError
+from wm_gym.files import file_hash, flush, flush_tree, process_is_alive, read_json, write_json
 from wm_gym.types import Episode, TaskSpec
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")

@@ -13,7 +13,7 @@ from wm_gym.errors import ModelError
 from wm_gym.evaluation.actors import PolicyActor
 from wm_gym.evaluation.identity import folder_digest
 from wm_gym.evaluation.returns import Contender
-from wm_gym.models.checkpoint import read_json
+from wm_gym.files import read_json
 from wm_gym.policies.policy import load_policy
 from wm_gym.types import TaskSpec
 

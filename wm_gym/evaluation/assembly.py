@@ -20,8 +20,8 @@ from wm_gym.evaluation.returns import FIRST_SEED, Returns, recorded_returns
 from wm_gym.evaluation.rollouts import episode_returns
 from wm_gym.evaluation.statistics import Interval
 from wm_gym.evaluation.trajectories import write_trajectories
+from wm_gym.files import write_json
 from wm_gym.models import TrainedModel
-from wm_gym.models.checkpoint import write_json
 from wm_gym.types import Episode
 
 Plain = dict[str, Any]

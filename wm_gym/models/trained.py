@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from wm_gym.errors import ModelError
-from wm_gym.models.checkpoint import read_json, read_tensors, sha256, write_json, write_tensors
+from wm_gym.files import file_hash, read_json, write_json
+from wm_gym.models.checkpoint import read_tensors, write_tensors
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trust import Calibration, Support
 from wm_gym.models.world_model import WorldModel
@@ -76,7 +77,7 @@ class TrainedModel:
         write_tensors(temporary / "model.safetensors", tensors)
         config = {"family": self.model.family, "model": self.model.config(), "task": self.task.to_dict()}
         write_json(temporary / "config.json", config)
-        files = {name: sha256(temporary / name) for name in ("model.safetensors", "config.json")}
+        files = {name: file_hash(temporary / name) for name in ("model.safetensors", "config.json")}
         write_json(temporary / "MANIFEST.json", {"schema_version": SCHEMA_VERSION, **self.manifest, "files": files})
         replaced = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(replaced, ignore_errors=True)
@@ -103,7 +104,7 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> Trained
         ModelError: there is no such model; a file is missing, damaged or was changed since it was written.
     """
     folder = _find(model)
-    manifest = read_json(folder / "MANIFEST.json")
+    manifest = read_json(folder / "MANIFEST.json", ModelError)
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ModelError(
             f"{folder}: written in schema {manifest.get('schema_version')!r}, this version reads {SCHEMA_VERSION}; "
@@ -111,7 +112,7 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> Trained
         )
     for name in ("config.json", "model.safetensors"):
         _check_hash(folder / name, manifest)
-    config, tensors = read_json(folder / "config.json"), read_tensors(folder / "model.safetensors")
+    config, tensors = read_json(folder / "config.json", ModelError), read_tensors(folder / "model.safetensors")
     try:
         family, shape = FAMILIES[config["family"]]
         world = family(TaskSpec.from_dict(config["task"]), shape(**config["model"]))
@@ -151,7 +152,7 @@ def _check_hash(path: Path, manifest: Mapping[str, Any]) -> None:
     if not path.is_file():
         raise ModelError(f"{path}: missing; copy the whole model folder again")
     expected = dict(manifest.get("files", {})).get(path.name)
-    if sha256(path) != expected:
+    if file_hash(path) != expected:
         raise ModelError(f"{path}: changed since it was written (its sha256 is not the manifest's); copy it again")
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from wm_gym.errors import ConfigError, ModelError, ObservationError
-from wm_gym.models.checkpoint import read_json, read_tensors, sha256, write_json, write_tensors
+from wm_gym.files import file_hash, read_json, write_json
+from wm_gym.models.checkpoint import read_tensors, write_tensors
 from wm_gym.types import BoxSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -75,7 +76,7 @@ class Policy:
         """Write ``policy.safetensors`` and ``policy.json``."""
         write_tensors(folder / "policy.safetensors", self.tensors)
         described = {"activation": self.activation, "squash": self.squash, "details": dict(self.details)}
-        digest = sha256(folder / "policy.safetensors")
+        digest = file_hash(folder / "policy.safetensors")
         write_json(folder / "policy.json", {"schema_version": SCHEMA_VERSION, **described, "sha256": digest})
 
 
@@ -109,11 +110,11 @@ def load_policy(folder: str | Path, trust: bool = False) -> Actor:
         return _load_zip(path, trust)
     if not (path / "policy.json").is_file() and (path / "policy" / "policy.json").is_file():
         path = path / "policy"
-    described = read_json(path / "policy.json")
+    described = read_json(path / "policy.json", ModelError)
     file = path / "policy.safetensors"
     if described.get("schema_version") != SCHEMA_VERSION:
         raise ModelError(f"{path}: schema {described.get('schema_version')!r}, this version reads {SCHEMA_VERSION}")
-    if not file.is_file() or sha256(file) != described.get("sha256"):
+    if not file.is_file() or file_hash(file) != described.get("sha256"):
         raise ModelError(f"{file}: missing or changed since it was written; copy the policy again")
     if described.get("activation") not in _ACTIVATIONS or not isinstance(described.get("squash"), bool):
         raise ModelError(f"{path / 'policy.json'}: activation or squash is missing or unknown")

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ConfigError
+from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel
-from wm_gym.models.checkpoint import read_json, write_json
 from wm_gym.policies.learners import build_learner, export_policy
 from wm_gym.policies.policy import Policy
 from wm_gym.policies.resume import restore_learner, save_learner

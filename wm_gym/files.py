@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wm_gym.errors import DataError
+from wm_gym.errors import DataError, WorldModelError
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -21,16 +21,16 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing or damaged file is a DataError that names it."""
+def read_json(path: Path, error: type[WorldModelError] = DataError) -> dict[str, Any]:
+    """Read a JSON object; a missing or damaged file raises ``error``, which names it."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{path}: damaged: not JSON ({error})") from error
+    except OSError as cause:
+        raise error(f"{path}: cannot be read ({cause.strerror})") from cause
+    except ValueError as cause:
+        raise error(f"{path}: damaged: not JSON ({cause})") from cause
     if not isinstance(value, dict):
-        raise DataError(f"{path}: damaged: not a JSON object")
+        raise error(f"{path}: damaged: not a JSON object")
     return value
 
 
