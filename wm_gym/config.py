@@ -133,7 +133,8 @@ def _omegaconf_says(error: Exception) -> str:
         causes.append(causes[-1].__cause__)
     keys = [key for cause in causes if (key := getattr(cause, "full_key", None))]
     lines = [str(getattr(cause, "msg", None) or cause).splitlines() for cause in causes]
-    text = next((found[0] for found in reversed(lines) if found), type(error).__name__)
+    innermost = next((found for found in reversed(lines) if found), [type(error).__name__])
+    text = " ".join(innermost[: 2 if innermost[0].endswith(":") else 1])
     return f"setting {keys[-1]!r}: {text}" if keys else text
 
 

@@ -169,7 +169,7 @@ class Schedule:
             total += min(quota, sum(n for key, n in self._lengths.items() if key.rpartition("-")[0] == behaviour))
         return total
 
-    def keys(self) -> list[str]:
+    def kept(self) -> list[str]:
         """The episodes of the finished recording, in order."""
         keys = []
         for behaviour, quota in self._quotas.items():
@@ -232,7 +232,7 @@ def record_episodes(
     for job, steps in run(schedule, task, stage, discard, workers, load_policy):
         schedule.done(job, steps)
         progress(schedule.steps())
-    return schedule.keys()
+    return schedule.kept()
 
 
 def _record_here(

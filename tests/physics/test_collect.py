@@ -1,0 +1,172 @@
+from dataclasses import replace
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from wm_gym.errors import ConfigError, ModelError
+from wm_gym.physics.behaviours import NoisyPolicyBehaviour, PolicyBehaviour, make_behaviour
+from wm_gym.physics.collect import Job, Recipe, Recorder, Schedule, record_episodes
+from wm_gym.physics.tasks import get_physics_state, make_physics, set_physics_state, task_spec
+from wm_gym.types import BoxSpec
+
+BOX = BoxSpec((-2.0, 0.0), (2.0, 1.0))
+
+
+class Still:
+    """A policy that always asks for the same action."""
+
+    def predict(self, observation, *, deterministic=True):
+        return np.array([9.0, 0.5]), None
+
+
+@pytest.fixture(scope="module")
+def reacher():
+    return replace(task_spec("reacher"), cameras=())
+
+
+@pytest.fixture(scope="module")
+def hopper():
+    return replace(task_spec("hopper"), cameras=())
+
+
+def _actions(behaviour, seed, steps=400):
+    behaviour.begin(np.random.default_rng(seed))
+    return np.array([behaviour.act(np.zeros(3)) for _ in range(steps)])
+
+
+@pytest.mark.parametrize("name", ["random", "smooth", "policy", "noisy_policy"])
+def test_actions_are_in_bounds_float32_and_repeat_with_the_generator(name):
+    behaviour = make_behaviour(name, BOX, Still)
+    actions = _actions(behaviour, 1)
+    assert actions.dtype == np.float32
+    assert (actions >= BOX.low).all() and (actions <= BOX.high).all()
+    np.testing.assert_array_equal(actions, _actions(behaviour, 1))
+
+
+def test_random_fills_the_box_and_smooth_remembers():
+    random, smooth = (make_behaviour(name, BOX) for name in ("random", "smooth"))
+    drawn = _actions(random, 0, 4000)
+    np.testing.assert_allclose(drawn.mean(axis=0), [0.0, 0.5], atol=0.06)
+    np.testing.assert_allclose(drawn.std(axis=0), [4 / 12**0.5, 1 / 12**0.5], rtol=0.05)
+
+    def memory(behaviour, seed):
+        x = _actions(behaviour, seed)[:, 0]
+        return np.corrcoef(x[:-1], x[1:])[0, 1]
+
+    assert abs(memory(random, 3)) < 0.15
+    assert np.mean([memory(smooth, seed) for seed in range(20)]) > 0.7
+    spread = [_actions(smooth, seed)[:, 0].std() for seed in range(20)]
+    assert max(spread) > 3 * min(spread)
+
+
+def test_a_policy_acts_clipped_and_its_noisy_twin_around_it():
+    np.testing.assert_array_equal(_actions(PolicyBehaviour(BOX, Still()), 0), np.tile([[2.0, 0.5]], (400, 1)))
+    noisy = _actions(NoisyPolicyBehaviour(BOX, Still()), 0)
+    assert noisy.std() > 0.02
+    assert np.median(noisy[:, 1]) == pytest.approx(0.5, abs=0.1)
+    assert (noisy[:, 0] < 0).sum() > 3  # stretches of random actions
+
+
+def test_a_behaviour_that_cannot_be_is_named():
+    with pytest.raises(ConfigError, match=r"'dance' does not exist .*random, smooth"):
+        make_behaviour("dance", BOX)
+    with pytest.raises(ConfigError, match="'policy' needs policy=FOLDER"):
+        make_behaviour("policy", BOX)
+    with pytest.raises(ModelError, match="does not fit"):
+        make_behaviour("policy", BoxSpec((0.0,), (1.0,)), Still).act(np.zeros(3))
+
+
+def test_quotas_add_up_exactly():
+    assert Recipe(100).quotas() == {"random": 50, "smooth": 50}
+    assert Recipe(100, 0, {"random": 1, "smooth": 2}).quotas() == {"random": 33, "smooth": 67}
+    assert Recipe(7, 0, {"random": 1, "smooth": 0, "policy": 1, "noisy_policy": 1}).quotas().keys() == {
+        "random",
+        "policy",
+        "noisy_policy",
+    }
+    for shares in permutations([0.2, 0.3, 0.5]):
+        mix = dict(zip(("random", "smooth", "policy"), shares, strict=True))
+        assert sum(Recipe(1001, 0, mix).quotas().values()) == 1001
+    for bad in ({"dance": 1.0}, {"random": -1.0}, {"random": float("nan")}, {}, {"random": 0.0}):
+        with pytest.raises(ConfigError):
+            Recipe(100, 0, bad).quotas()
+    with pytest.raises(ConfigError, match="too few"):
+        Recipe(1).quotas()
+
+
+def _run_schedule(recipe, staged, lengths, together, generator):
+    """Play the schedule with so many episodes under way at once, which end in any order; returns what was kept."""
+    schedule, under_way, kept, started = Schedule(recipe, staged), [], dict(staged), 0
+    while True:
+        while len(under_way) < together and (job := schedule.next()) is not None:
+            under_way.append(job)
+            started += 1
+        if not under_way:
+            return {key: kept[key] for key in schedule.kept()}, started
+        job = under_way.pop(generator.integers(len(under_way)))
+        kept[job.key] = min(lengths[job.number], job.limit or 10**9)
+        schedule.done(job, kept[job.key])
+
+
+def test_the_schedule_keeps_the_same_episodes_whatever_the_order():
+    """quota 20, episodes of 8, 3, 7, 9, 4, ... steps -> 8 + 3 + 7 + the first 2 of 9"""
+    lengths = [8, 3, 7, 9, 4, 9, 9, 1, 5, 5, 5, 5, 5]
+    wanted = {f"random-{number:06d}": steps for number, steps in enumerate([8, 3, 7, 2])}
+    recipe = Recipe(20, 0, {"random": 1.0})
+    generator = np.random.default_rng(0)
+    # alone, nothing is recorded in vain
+    assert _run_schedule(recipe, {}, lengths, 1, generator) == (wanted, 4)
+    for together in (2, 3, 5):
+        for _ in range(20):
+            assert _run_schedule(recipe, {}, lengths, together, generator)[0] == wanted
+    ahead = {"random-000000": 8, "random-000003": 9, "random-000005": 9}
+    assert _run_schedule(recipe, ahead, lengths, 2, generator)[0] == wanted
+    assert Schedule(recipe, ahead).steps() == 20  # never beyond the quota
+    assert _run_schedule(recipe, wanted, lengths, 2, generator) == (wanted, 0)
+
+
+def test_an_episode_is_what_the_physics_does(hopper):
+    """Replayed from its seed, and step by step from its own qpos and qvel, the physics gives the recorded rows."""
+    episode = Recorder(hopper).record(Job("random", 3, seed=5))
+    assert episode.terminated and not episode.truncated and len(episode) < 200
+    assert (episode.behaviour, episode.control_dt) == ("random", hopper.control_dt)
+    env = make_physics(hopper)
+    observation, _ = env.reset(seed=episode.seed)
+    for t in range(len(episode)):
+        np.testing.assert_array_equal(np.float32(observation), episode.observations[t])
+        np.testing.assert_array_equal(get_physics_state(env), (episode.qpos[t], episode.qvel[t]))
+        observation, reward, terminated, _, _ = env.step(episode.actions[t])
+        assert np.float32(reward) == episode.rewards[t]
+        assert terminated == (t == len(episode) - 1)
+    np.testing.assert_array_equal(np.float32(observation), episode.observations[-1])
+    set_physics_state(env, episode.qpos[4], episode.qvel[4])
+    np.testing.assert_allclose(env.step(episode.actions[4])[0], episode.observations[5], atol=1e-4)
+
+
+def test_episodes_depend_on_seed_behaviour_and_number_alone(reacher):
+    recorder = Recorder(reacher)
+    first = recorder.record(Job("smooth", 1, seed=0))
+    recorder.record(Job("random", 0, seed=0))
+    again = recorder.record(Job("smooth", 1, seed=0))
+    np.testing.assert_array_equal(first.observations, again.observations)
+    cut = recorder.record(Job("smooth", 1, seed=0, limit=10))
+    np.testing.assert_array_equal(first.observations[:11], cut.observations)
+    assert (cut.terminated, cut.truncated, len(cut)) == (False, True, 10)
+    others = [Job("smooth", 2, 0), Job("smooth", 1, 1), Job("random", 1, 0)]
+    for other in others:
+        assert not np.allclose(first.actions, recorder.record(other).actions)
+        assert recorder.record(other).seed != first.seed
+
+
+def test_recording_here_fills_the_quotas(reacher):
+    kept, told = {}, []
+
+    def discard(key):
+        kept.pop(key, None)
+
+    keys = record_episodes(reacher, Recipe(130), kept.__setitem__, discard, {}, progress=told.append)
+    assert keys == ["random-000000", "random-000001", "smooth-000000", "smooth-000001"]
+    assert [len(kept[key]) for key in keys] == [50, 15, 50, 15]
+    assert told == [0, 50, 65, 115, 130]
+    assert all(kept[key].truncated for key in keys)
