@@ -1,0 +1,82 @@
+# make demo, make test: on a machine with Python 3.11, make and pip nothing else is needed first, and no GPU.
+
+PYTHON = $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+INSTALLED = .venv/.installed
+RUN = .venv/bin/python
+
+DEMO = outputs/demo
+# The policy trained in MuJoCo that the report compares with: committed (its stored returns), run (train it now), none.
+control ?= committed
+REPORT = $(DEMO)/report$(if $(filter-out committed,$(control)),_control_$(control))
+
+.PHONY: help demo test test-slow check clean
+
+help:
+	@echo "make demo       record a robot arm, learn it, train in imagination, compare with MuJoCo: about 15 minutes"
+	@echo "                (control=run also trains the policy in MuJoCo that the report compares with)"
+	@echo "make test       the tests: about 5 minutes"
+	@echo "make test-slow  the tests that learn something"
+	@echo "make check      format, lint and types"
+	@echo "make clean      remove .venv, caches and build products; outputs/ stays"
+
+# --- set-up: once, and again when the dependencies change ---
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed (looked for python3.11, python3)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		echo "error: $(PYTHON) cannot make virtual environments; on Debian or Ubuntu: apt install $$( \
+		$(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
+	@echo "Installing into .venv with $(PYTHON): a few minutes, once."
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(RUN) -m pip install --quiet -c constraints.txt setuptools torch
+	@$(RUN) -m pip install --quiet -c constraints.txt --no-build-isolation -e ".[test,check]"
+	@touch $@
+
+# --- the main job, end to end: each step is skipped once it is complete, and goes on where it was interrupted ---
+
+demo: $(INSTALLED)
+	@echo "The main job on Reacher, the two-joint robot arm. About 15 minutes on two cores, without a GPU:"
+	@echo "  1. record 20,000 steps in MuJoCo, with its camera             1 minute"
+	@echo "  2. fit a world model to them                                  8 minutes"
+	@echo "  3. train PPO in the world model alone, then try it in MuJoCo  3 minutes"
+	@echo "  4. compare the world model and the policy with MuJoCo         2 minutes$(if \
+		$(filter run,$(control)), and 6 for SAC in MuJoCo)"
+	@echo "Interrupted, the same command goes on. Everything is written to $(DEMO)/."
+	@$(MAKE) --no-print-directory $(REPORT)/result.json
+	@echo
+	@echo "The demo is complete. Open $(REPORT)/report.html"
+
+$(DEMO)/data/result.json:
+	@echo; echo "1/4 record"
+	@$(RUN) datasets/collect_episodes.py task=reacher num_steps=20000 output=$(DEMO)/data
+
+$(DEMO)/model/result.json: | $(DEMO)/data/result.json
+	@echo; echo "2/4 fit"
+	@$(RUN) -m wm_gym.train dataset=$(DEMO)/data output=$(DEMO)/model
+
+$(DEMO)/agent/result.json: | $(DEMO)/model/result.json
+	@echo; echo "3/4 train in imagination"
+	@$(RUN) agents/train_agent.py model=$(DEMO)/model algorithm=ppo seed=0 output=$(DEMO)/agent
+
+$(REPORT)/result.json: | $(DEMO)/agent/result.json
+	@echo; echo "4/4 compare with MuJoCo"
+	@$(RUN) benchmarks/compare_physics.py model=$(DEMO)/model agent=$(DEMO)/agent dataset=$(DEMO)/data \
+		output=$(REPORT) control=$(control)
+
+# --- tests ---
+
+test: $(INSTALLED)
+	@$(RUN) -m pytest
+
+test-slow: $(INSTALLED)
+	@$(RUN) -m pytest -m slow
+
+check: $(INSTALLED)
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
