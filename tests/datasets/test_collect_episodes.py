@@ -90,7 +90,7 @@ def test_two_processes_record_the_same_data(recorded, tmp_path):
     _same_data(recorded[0], tmp_path / "data")
 
 
-HOPPER = ("task=hopper", "cameras=[]", "num_steps=800")
+HOPPER = ("task=hopper", "cameras=[]", "num_steps=500")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def uninterrupted(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("workers", "sign"), [(1, signal.SIGKILL), (1, signal.SIGTERM), (2, signal.SIGKILL)])
+@pytest.mark.parametrize(("workers", "sign"), [(1, signal.SIGTERM), (2, signal.SIGKILL)])
 def test_interrupted_it_keeps_the_finished_episodes_and_goes_on(tmp_path, uninterrupted, workers, sign):
     """Hopper falls after some 20 steps: many short episodes, so that the signal meets it between two of them."""
     arguments = (*HOPPER, f"workers={workers}")
@@ -113,7 +113,7 @@ def test_interrupted_it_keeps_the_finished_episodes_and_goes_on(tmp_path, uninte
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while len(list(staging.glob("*-*"))) < 4 and time.monotonic() < deadline and program.poll() is None:
+    while len(list(staging.glob("[a-z]*-*"))) < 4 and time.monotonic() < deadline and program.poll() is None:
         time.sleep(0.01)
     program.send_signal(sign)
     _, said = program.communicate(timeout=60)
@@ -163,9 +163,7 @@ def test_another_robot_by_its_id_and_no_camera(tmp_path):
     ("arguments", "words"),
     [
         (["task=robot_dog"], "task=robot_dog does not exist (one of ant, custom"),
-        (["task=custom", "task.env_id=os:Reacher-v5"], "refused"),
         (["task=reacher", "num_steps=many"], "'num_steps'"),
-        (["task=reacher", "behaviours={policy:1}"], "needs policy="),
         (["task=reacher", "behaviours={policy:1}", "policy=nowhere.zip"], "trust=true"),
         (["task=reacher", "camera.width=0"], "0 x 64 pixels"),
     ],
