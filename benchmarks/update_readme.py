@@ -104,14 +104,14 @@ def _mean_line(method: str, rows: Sequence[Mapping[str, Any]]) -> str:
     found = clustered_mean_interval(
         [np.array(row["episode_returns"], dtype=np.float64) for row in rows], np.random.default_rng(SEED)
     )
-    imagined = [row.get("imagined_return") for row in rows]
+    imagined = [float(row["imagined_return"]) for row in rows if row.get("imagined_return") is not None]
     steps = {row["real_steps"] for row in rows}
     cells = [
         method,
         f"mean of {len(rows)}",
         f"{steps.pop():,}" if len(steps) == 1 else "",
         _interval(found.value, found.low, found.high),
-        "" if None in imagined else f"{np.mean([float(value) for value in imagined]):.2f}",
+        f"{np.mean(imagined):.2f}" if len(imagined) == len(rows) else "",
         "",
     ]
     return "| " + " | ".join(f"**{cell}**" if cell else "" for cell in cells) + " |"

@@ -100,8 +100,11 @@ def test_rows_after_an_end_are_not_scored(world, episodes):
     assert score(wrong, held_out, prediction.Scale.of(episodes)).curve.value == pytest.approx(np.zeros(10))
 
 
-def test_horizon_is_shortened_to_the_longest_episode(episodes):
+def test_horizon_is_shortened_to_what_a_tenth_of_the_episodes_reach(world, episodes):
     assert stack_episodes(episodes, horizon=500).horizon == 11
+    short = [world.make_episode(episode.observations[:5]) for episode in episodes]
+    assert stack_episodes([*short[:18], *episodes[:2]], horizon=500).horizon == 11
+    assert stack_episodes([*short[:19], *episodes[:1]], horizon=500).horizon == 3
 
 
 def test_episodes_too_short_to_predict_are_refused(world, episodes):

@@ -142,7 +142,7 @@ def held_out_actors(task: TaskSpec, contenders: Sequence[Contender], seed: int) 
         "random": RandomActor(task.action_space, seed + 1),
         "smooth": RandomActor(task.action_space, seed + 2, memory=0.9),
     }
-    trained = [contender for contender in contenders if contender.kind == "imagination"]
+    trained = [contender for contender in contenders if contender.kind in ("imagination", "control")]
     if trained:
         actors["policy"] = trained[0].actor
     return actors

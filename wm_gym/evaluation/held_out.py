@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from wm_gym.types import BoolArray, Episode, FloatArray
 
 CONTEXT = 1
 """Observed steps before the first predicted one: a constant velocity needs two observations to be causal."""
+REACHED = 0.1
+"""Share of the episodes that must still run at the last horizon that is judged."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def stack_episodes(episodes: Sequence[Episode], horizon: int, context: int = CON
 
     Args:
         episodes: recorded by the evaluation.
-        horizon: predicted steps; shortened to what the longest episode has.
+        horizon: predicted steps; shortened to what at least a tenth of the episodes reach, as a figure of one or two
+            episodes would say nothing.
         context: observed steps before the first predicted one.
 
     Raises:
@@ -87,9 +91,8 @@ def stack_episodes(episodes: Sequence[Episode], horizon: int, context: int = CON
     usable = tuple(episode for episode in episodes if len(episode) > context)
     if not usable:
         raise ValueError(f"no episode is longer than the {context} steps of context")
-    horizon = min(horizon, max(len(episode) for episode in usable) - context)
-    steps = context + horizon
     lengths = np.array([len(episode) for episode in usable])
+    steps = context + min(horizon, int(np.sort(lengths)[-math.ceil(REACHED * len(usable))]) - context)
     return HeldOut(
         observations=np.stack([_pad(episode.observations, steps + 1) for episode in usable]),
         actions=np.stack([_pad(episode.actions, steps) for episode in usable]),

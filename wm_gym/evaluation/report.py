@@ -168,7 +168,7 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
             share = abs(dream / real - 1)
             found.append(f"{row['name']}: imagined episodes end {share:.0%} {way} than in MuJoCo.")
         if row["left_bounds"]:
-            found.append(f"{row['name']}: {row['left_bounds']} imagined episodes left the bounds of the world.")
+            found.append(f"{row['name']}: imagined episodes that left the bounds of the world: {row['left_bounds']}.")
         trained_in = row["details"].get("model_sha256")
         if trained_in and trained_in != report["identity"]["model"]["sha256"]:
             found.append(f"{row['name']}: trained in another world model than the one judged here.")
