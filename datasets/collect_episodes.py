@@ -78,7 +78,8 @@ class CollectConfig:
     seed: int = field(default=0, metadata={"help": "of everything"})
     workers: int = field(default=0, metadata={"help": "processes; 0: one per core; the data do not depend on it"})
     behaviours: dict[str, float] = field(
-        default_factory=dict, metadata={"help": "name: share of random, smooth, policy, noisy_policy; {}: the recipe's"}
+        default_factory=dict,
+        metadata={"help": "behaviours.NAME=SHARE of random, smooth, policy, noisy_policy; {}: the recipe's"},
     )
     policy: str | None = field(default=None, metadata={"help": "policy folder, or with trust=true a .zip of SB3"})
     trust: bool = field(default=False, metadata={"help": "the .zip is ours: loading one runs code that lies in it"})
@@ -160,7 +161,7 @@ def _policy_loader(config: CollectConfig, recipe: Recipe) -> Callable[[], Policy
             raise ConfigError(f"behaviour {needed[0]!r} needs policy=FOLDER")
         return None
     if not needed:
-        raise ConfigError(f"policy={config.policy} is not used: give it a share, such as behaviours={{policy: 1}}")
+        raise ConfigError(f"policy={config.policy} is not used: give it a share, such as behaviours.policy=1")
     load: Callable[[], Policy] = partial(load_policy, config.policy, config.trust)
     load()
     return load
