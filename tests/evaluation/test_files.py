@@ -44,6 +44,7 @@ def test_only_controls_of_the_same_number_of_real_steps_count(tmp_path):
         {"method": "SAC", "seed": seed, "real_steps": steps, "episode_returns": [-5.0, -7.0]}
         for seed, steps in ((0, 20000), (1, 20000), (0, 5000))
     ]
+    rows.append({**rows[0], "world": "imagination"})
     path = tmp_path / "control_point.json"
     path.write_text(json.dumps({"rows": rows}))
     found = read_control(path, 20000, rng())

@@ -35,6 +35,8 @@ def read_control(path: Path, real_steps: int | None, generator: np.random.Genera
         return []
     try:
         rows = json.loads(path.read_text())["rows"]
+        # A table of transfer holds agents of both worlds: only those trained in the physics are a control.
+        rows = [row for row in rows if row.get("world", "physics") == "physics"]
         return [_contender(row, path, generator) for row in rows if real_steps in (None, int(row["real_steps"]))]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a result of agents ({type(error).__name__}: {error}); restore it") from error
