@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import wm_gym
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.segments import Split, Windows, split_episodes
 from wm_gym.errors import ConfigError, ModelError
 from wm_gym.files import read_json, write_json
+from wm_gym.models.device import usable_device
 from wm_gym.models.fitting import FitConfig, FitProgress, fit, rollout_error
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trained import StartStates, TrainedModel
@@ -45,8 +46,8 @@ class TrainConfig:
     members: int = field(default=5, metadata={"help": "networks in the ensemble"})
     width: int = field(default=200, metadata={"help": "units of a layer"})
     layers: int = field(default=3, metadata={"help": "hidden layers"})
-    updates: int = field(default=6000, metadata={"help": "gradient steps"})
-    batch_size: int = field(default=640, metadata={"help": "windows per gradient step"})
+    updates: int = field(default=8000, metadata={"help": "gradient steps"})
+    batch_size: int = field(default=320, metadata={"help": "windows per gradient step"})
     longest_horizon: int = field(default=16, metadata={"help": "steps a window is imagined for at the end of training"})
     learning_rate: float = field(default=2e-3, metadata={"help": "at the start of the cosine"})
     patience: int = field(default=8, metadata={"help": "evaluations without improvement before stopping"})
@@ -80,6 +81,7 @@ def train(config: TrainConfig) -> TrainedModel:
     """
     started = time.perf_counter()
     fit_config = config.fit_config()
+    usable_device(config.device)
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     dataset = open_dataset(config.dataset)
@@ -214,7 +216,7 @@ def _manifest(
             "wall_seconds": round(seconds, 1),
         },
         "versions": {
-            "wm_gym": wm_gym.__version__,
+            "wm_gym": metadata.version("wm_gym"),
             "torch": torch.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),

@@ -14,6 +14,7 @@ from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState
 from wm_gym.envs.spaces import batched_actions, box, start_context
 from wm_gym.errors import ConfigError, ObservationError
 from wm_gym.models import TrainedModel, load_model
+from wm_gym.models.device import usable_device
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _OPTIONS = ("observation", "observations", "actions", "state")
@@ -49,11 +50,7 @@ class Rollouts:
         for name in settings:
             if name not in known:
                 raise ConfigError(f"unknown keyword {name!r} (WorldModel-v0 takes model, device, {', '.join(known)})")
-        try:
-            self.device = torch.device(device)
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"device={device!r} cannot be used here ({str(error).splitlines()[0]})") from error
+        self.device = usable_device(device)
         trained = model if isinstance(model, TrainedModel) else load_model(model)
         self.imagination = Imagination(trained.to(self.device), ImaginationConfig(**settings))
         self.task, self.rows = trained.task, int(rows)
@@ -136,7 +133,7 @@ class Rollouts:
     def _resume(self, state: RolloutState, seeds: Sequence[int] | None) -> None:
         self.set_state(state)
         if seeds is not None:  # the same moment with noise of its own
-            numbers = torch.as_tensor(seeds, dtype=torch.int64, device=self.device)
+            numbers = _seed_numbers(seeds, self.device)
             held = self.current
             zero = torch.zeros_like(numbers)
             self.state = RolloutState(held.latent, held.observation, numbers, zero, zero, held.elapsed)
@@ -147,7 +144,7 @@ class Rollouts:
         if seeds is None:
             first = int(np.random.SeedSequence().generate_state(1)[0])
             seeds = range(first, first + self.rows)
-        numbers = torch.as_tensor([int(s) for s in seeds], dtype=torch.int64, device=self.device)
+        numbers = _seed_numbers(seeds, self.device)
         return numbers, torch.zeros_like(numbers), torch.zeros_like(numbers)
 
 
@@ -160,6 +157,12 @@ def row_seeds(seed: int | Sequence[int | None] | None, rows: int) -> Sequence[in
     if any(s is None for s in seed):
         return None
     return [int(s) for s in seed if s is not None]
+
+
+def _seed_numbers(seeds: Sequence[int], device: torch.device) -> torch.Tensor:
+    """(B,) int64: the lowest 64 bits of each seed. Gymnasium allows any size, and recorders draw all 64 bits."""
+    bits = np.array([int(seed) % 2**64 for seed in seeds], dtype=np.uint64)
+    return torch.from_numpy(bits.view(np.int64)).to(device)
 
 
 def _arrays(transition: Transition) -> StepArrays:

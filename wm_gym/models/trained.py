@@ -15,6 +15,7 @@ from torch import Tensor
 from wm_gym.errors import ModelError
 from wm_gym.files import file_hash, read_json, write_json
 from wm_gym.models.checkpoint import read_tensors, write_tensors
+from wm_gym.models.device import usable_device
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trust import Calibration, Support
 from wm_gym.models.world_model import WorldModel
@@ -128,7 +129,7 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> Trained
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{folder}: config.json and model.safetensors do not describe one model ({reason})") from error
-    return trained.to(device)
+    return trained.to(usable_device(device))
 
 
 def _zoo() -> Path:
