@@ -43,7 +43,7 @@ demo: $(INSTALLED)
 	@echo "  4. compare the world model and the policy with MuJoCo         2 minutes$(if \
 		$(filter run,$(control)), and 6 for SAC in MuJoCo)"
 	@echo "Interrupted, the same command goes on. Everything is written to $(DEMO)/."
-	@$(MAKE) --no-print-directory $(REPORT)/result.json
+	@$(MAKE) --no-print-directory $(REPORT)/report.html
 	@echo
 	@echo "The demo is complete. Open $(REPORT)/report.html"
 
@@ -59,7 +59,7 @@ $(DEMO)/agent/result.json: | $(DEMO)/model/result.json
 	@echo; echo "3/4 train in imagination"
 	@$(RUN) agents/train_agent.py model=$(DEMO)/model algorithm=ppo seed=0 output=$(DEMO)/agent
 
-$(REPORT)/result.json: | $(DEMO)/agent/result.json
+$(REPORT)/report.html: | $(DEMO)/agent/result.json
 	@echo; echo "4/4 compare with MuJoCo"
 	@$(RUN) benchmarks/compare_physics.py model=$(DEMO)/model agent=$(DEMO)/agent dataset=$(DEMO)/data \
 		output=$(REPORT) control=$(control)
