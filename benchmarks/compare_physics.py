@@ -122,7 +122,7 @@ def find_control(
     """SAC trained in MuJoCo itself on as many real steps as the model learnt from."""
     steps = dict(trained.manifest.get("dataset", {})).get("steps")
     if settings.control == "committed":
-        path = RESULTS / f"control_{trained.task.name}.json"
+        path = RESULTS / f"transfer_{trained.task.name}.json"
         found = read_control(path, steps, generator)
         if not found:
             print(f"no control of {steps} real steps in {path.name}: the report goes without (control=run trains one)")

@@ -59,7 +59,7 @@ class PointMass(WorldModel):
             reward=latent["reward"], continuation=(x <= 1).float(), spread=x.abs() / 10, state=latent["state"]
         )
 
-    def loss(self, segment, horizon, noise=None):
+    def loss(self, segment, horizon):
         return Loss(torch.zeros(()), {})
 
     def config(self):

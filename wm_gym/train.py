@@ -195,7 +195,10 @@ def _manifest(
 ) -> dict[str, Any]:
     returns: dict[str, list[float]] = {}
     for episode in episodes:
-        returns.setdefault(episode.behaviour or "recorded", []).append(float(episode.rewards.sum()))
+        # An episode that was cut when the recording had enough steps has no return to compare.
+        if episode.terminated or len(episode) >= dataset.task.max_episode_steps:
+            earned = round(float(episode.rewards.sum(dtype=np.float64)), 4)
+            returns.setdefault(episode.behaviour or "recorded", []).append(earned)
     return {
         "commands": [dataset.manifest.get("command", ""), _command()],
         "seed": config.seed,
@@ -206,7 +209,7 @@ def _manifest(
             "episodes": len(dataset),
             "steps": dataset.num_steps,
             "split": {name: len(getattr(split, name)) for name in ("train", "validation", "calibration")},
-            "returns": {name: {"mean": float(np.mean(r)), "episodes": len(r)} for name, r in sorted(returns.items())},
+            "returns": dict(sorted(returns.items())),
             "versions": dataset.manifest.get("versions", {}),
         },
         "fit": {

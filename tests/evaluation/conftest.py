@@ -51,7 +51,7 @@ class PointModel(WorldModel):
         x = latent["x"]
         return Prediction(-x.abs().sum(-1), torch.ones(len(x)), torch.zeros(len(x)), state=x)
 
-    def loss(self, segment, horizon, noise=None):
+    def loss(self, segment, horizon):
         raise NotImplementedError
 
     def config(self):

@@ -18,7 +18,6 @@ from wm_gym.evaluation.comparison import HELD_OUT_SEED, ComparisonConfig, Eviden
 from wm_gym.evaluation.page import render_page
 from wm_gym.evaluation.returns import FIRST_SEED, Returns, recorded_returns
 from wm_gym.evaluation.rollouts import episode_returns
-from wm_gym.evaluation.statistics import Interval
 from wm_gym.evaluation.trajectories import write_trajectories
 from wm_gym.files import write_json
 from wm_gym.models import TrainedModel
@@ -140,17 +139,15 @@ def behaviour_returns(trained: TrainedModel, dataset: Dataset | None, generator:
             for name, members in sorted(groups.items())
         ]
     known = dict(trained.manifest.get("dataset", {})).get("returns", {})
-    nothing = np.empty(0)
     return [
-        Returns(
+        recorded_returns(
             f"data: {name}",
             "behaviour",
-            Interval(float(entry["mean"]), float("nan"), float("nan")),
-            nothing,
-            float("nan"),
-            details={"note": f"{entry['episodes']} recorded episodes, from the model's manifest"},
+            np.array(earned, dtype=np.float64),
+            generator,
+            details={"note": f"{len(earned)} recorded episodes, from the model's manifest"},
         )
-        for name, entry in sorted(known.items())
+        for name, earned in sorted(known.items())
     ]
 
 

@@ -37,8 +37,6 @@ class FitConfig:
     weight_decay: float = 1e-5
     clip: float = 1.0
     ema: float = 0.998
-    sampled: float = 0.5
-    """Share of the updates that feed back a sample instead of the mean."""
     evaluate_every: int = 200
     patience: int = 8
     """Evaluations without an improvement after which training stops."""
@@ -93,7 +91,7 @@ def fit(
         windows: training windows, at least as long as the last horizon.
         validation: windows of the validation episodes, as long as the selection horizon where episodes allow.
         config: see :class:`FitConfig`.
-        seed: of the draws of windows and noise.
+        seed: of the draws of windows.
         checkpoint: a safetensors file, written at each evaluation; where it exists training goes on from it and gives
             the same weights as without the interruption.
         on_update: told the number of finished updates.
@@ -158,13 +156,9 @@ class _Training:
         """One update: draw, roll out, descend, average."""
         config, horizon = self.config, self.config.horizon(self.update)
         segment = windows.sample(config.batch_size, self.generator)
-        noise = None
-        if torch.rand((), generator=self.generator).item() < config.sampled:
-            shape = (len(segment.actions), horizon, self.model.noise_size)
-            noise = torch.rand(shape, generator=self.generator).clamp(1e-6, 1 - 1e-6).to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(self.update)
-        loss = self.model.loss(segment, horizon, noise)
+        loss = self.model.loss(segment, horizon)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)

@@ -125,7 +125,7 @@ class StateEnsemble(WorldModel):
             state=self._project(_shown(latent["trajectories"], latent["member"])),
         )
 
-    def loss(self, segment: Segment, horizon: int, noise: Tensor | None = None) -> Loss:
+    def loss(self, segment: Segment, horizon: int) -> Loss:
         """Squared error of the mean along the model's own rollout, likelihood of the variance at its first step.
 
         The variance learns from the first step alone: later on it would learn the error that the rollout has
@@ -149,8 +149,7 @@ class StateEnsemble(WorldModel):
             if step == 0:
                 surprise = error.detach().square() * (-log_variance).exp() + log_variance
                 likelihood = 0.5 * (surprise.mean(-1) * valid).sum() / valid.sum().clamp(min=1)
-            if noise is not None:
-                mean = mean + (0.5 * log_variance).exp().detach() * _standard_normal(noise[rows, step])
+            # What is fed back is the mean: feeding back samples made the first step ten times worse (docs/log.md).
             following = self._follow(state, mean)
             # The judge learns from where the rollout is, against what was recorded there: its inputs carry no
             # gradient, so that the dynamics answer to the observations alone.

@@ -81,13 +81,12 @@ class WorldModel(nn.Module, ABC):
         """Decode B latent states."""
 
     @abstractmethod
-    def loss(self, segment: Segment, horizon: int, noise: Tensor | None = None) -> Loss:
+    def loss(self, segment: Segment, horizon: int) -> Loss:
         """Score ``horizon`` imagined steps of each window against what was recorded.
 
         Args:
             segment: at least ``horizon`` steps long.
             horizon: imagined steps, fed back on themselves.
-            noise: (B, horizon, noise_size) uniform in (0, 1); None for the mean.
         """
 
     @abstractmethod

@@ -21,7 +21,7 @@ import numpy as np
 
 from wm_gym.errors import RenderError
 from wm_gym.physics.observation_map import qpos_from_observation
-from wm_gym.physics.tasks import make_physics, physics_of
+from wm_gym.physics.tasks import make_physics, physics_of, standard_camera
 from wm_gym.types import CameraSpec, FloatArray, FrameArray, TaskSpec
 
 WITHOUT = "everything on state observations works without a camera"
@@ -54,11 +54,13 @@ class Canvas:
         if not fine:
             for flag in FAST_OFF:
                 self.scene.flags[getattr(mujoco.mjtRndFlag, flag)] = False
+        self._context: mujoco.MjrContext | None = None
         self._gl = _open_context(width, height)
         self._gl.make_current()
-        self._context: mujoco.MjrContext | None = mujoco.MjrContext(
-            self.model, mujoco.mjtFontScale.mjFONTSCALE_100.value
-        )
+        try:
+            self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        except mujoco.FatalError as error:  # a context without the functions that MuJoCo draws with
+            raise RenderError(f"no off-screen drawing here ({error}); {INSTALL}; {WITHOUT}") from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
 
     def place(self, qpos: FloatArray) -> None:
@@ -156,16 +158,17 @@ class StateRenderer:
     """
 
     def __init__(self, task: TaskSpec, camera: str | None = None, width: int = 480, height: int = 480) -> None:
-        known = {spec.name: spec for spec in task.cameras} or {"main": CameraSpec("main")}
-        if camera is not None and camera not in known:
-            raise RenderError(f"camera {camera!r} does not exist (one of {', '.join(known)})")
         if task.env_id is None:
             raise RenderError(f"task {task.name!r} was recorded without a simulator: there is no robot model to draw")
+        env = make_physics(task)
+        model = physics_of(env).model
+        env.close()
+        known = {spec.name: spec for spec in task.cameras or (standard_camera(task, model),)}
+        if camera is not None and camera not in known:
+            raise RenderError(f"camera {camera!r} does not exist (one of {', '.join(known)})")
         spec = known[camera] if camera is not None else next(iter(known.values()))
         self._map = task.observation_map
-        env = make_physics(task)
-        self._camera = Camera(physics_of(env).model, replace(spec, width=width, height=height), fine=True)
-        env.close()
+        self._camera = Camera(model, replace(spec, width=width, height=height), fine=True)
 
     def draw(self, observation: FloatArray) -> FrameArray:
         """The (H, W, 3) uint8 frame of a state observation (S,)."""

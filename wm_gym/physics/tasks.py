@@ -100,20 +100,19 @@ def task_spec(
         env_kwargs = {**robot.env_kwargs, **(env_kwargs or {})} if env_id is None else env_kwargs
         env_id = env_id or robot.env_id
     else:
-        name, robot = env_id, None  # a robot's name and camera are not lent to another robot
+        name = env_id  # a robot's name and camera are not lent to another robot
     assert env_id is not None and name is not None
     limit = max_episode_steps or _registered(env_id).max_episode_steps or 1000
     draft = TaskSpec(name, BoxSpec((), ()), BoxSpec((), ()), 0.0, limit, env_id, dict(env_kwargs or {}))
     env = make_physics(draft)
     try:
         world = physics_of(env)
-        standard = robot.camera if robot is not None else _camera_for(world.model)
         return replace(
             draft,
             observation_space=_box(env.observation_space, env_id),
             action_space=_box(env.action_space, env_id),
             control_dt=float(world.dt),
-            cameras=(standard,) if cameras is None else tuple(cameras),
+            cameras=(standard_camera(draft, world.model),) if cameras is None else tuple(cameras),
             observation_map=describe_observation(env, seed=0),
         )
     finally:
@@ -195,8 +194,10 @@ def _is_mujoco(env_id: str) -> bool:
     return isinstance(creator, type) and issubclass(creator, MujocoEnv)
 
 
-def _camera_for(model: mujoco.MjModel) -> CameraSpec:
-    """A camera for a robot that the package does not know: the model's own that follows it, or the free camera."""
+def standard_camera(task: TaskSpec, model: mujoco.MjModel) -> CameraSpec:
+    """A robot's own view; for one that is not known, its model's camera that follows it, or the free camera."""
+    if task.name in _ROBOTS:
+        return _ROBOTS[task.name].camera
     names = [model.camera(index).name for index in range(model.ncam)]
     return CameraSpec("main", fixed="track" if "track" in names else None)
 
