@@ -5,8 +5,9 @@ python agents/train_agent.py model=reacher algorithm=ppo seed=0 output=outputs/r
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from wm_gym.evaluation.identity import command_line, describe_machine, installed
 from wm_gym.evaluation.returns import FIRST_SEED, Contender, Returns, compare_returns, play_both_worlds
 from wm_gym.evaluation.rollouts import episode_returns, physical_episodes
 from wm_gym.evaluation.statistics import Interval, mean_interval
-from wm_gym.files import write_json
+from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.physics.tasks import make_physics, task_spec
 from wm_gym.policies.training import LearnConfig, LearnResult, learn
@@ -54,6 +55,8 @@ def main(config: AgentConfig) -> None:
     """Train an agent with stable-baselines3 in WorldModel-v0 or, as the control, in MuJoCo; try it in both."""
     output = Path(config.output)
     if (output / "result.json").exists():
+        if read_json(output / "result.json").get("settings") != _settings(config):
+            raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
         print(f"agent: {output} is complete already (delete it to train again)")
         return
     if config.episodes < 2:
@@ -76,6 +79,12 @@ def main(config: AgentConfig) -> None:
     write_json(output / "result.json", _record(config, task, trained, result, trial, time.perf_counter() - started))
     _print_table(trial)
     print(f"agent: {output}")
+
+
+def _settings(config: AgentConfig) -> dict[str, Any]:
+    """What makes two agents the same agent, as JSON reads it back."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return {name: value for name, value in settings.items() if name not in ("output", "threads")}
 
 
 def _world(config: AgentConfig) -> tuple[TrainedModel | None, TaskSpec]:
@@ -145,6 +154,7 @@ def _record(
             "physical_returns": [round(float(value), 4) for value in returns.physical_returns],
         }
     return {
+        "settings": _settings(config),
         "task": task.name,
         "algorithm": config.algorithm,
         "world": config.world,

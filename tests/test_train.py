@@ -58,6 +58,10 @@ def test_a_fit_ends_with_a_table_and_a_model(dataset, tmp_path):
     result = json.loads((tmp_path / "model" / "result.json").read_text())
     assert set(result["validation_error"]) == {"1", "5", "10"}
     assert not (tmp_path / "model.partial").exists()
+    again = train(f"dataset={dataset}", f"output={tmp_path / 'model'}", *FAST)
+    assert again.returncode == 0 and "complete already" in again.stdout
+    other = train(f"dataset={dataset}", f"output={tmp_path / 'model'}", "seed=1", *FAST)
+    assert other.returncode == 1 and "holds another model" in other.stderr
 
 
 def test_a_killed_fit_goes_on_to_the_same_weights(dataset, tmp_path):

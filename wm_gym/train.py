@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -25,7 +23,7 @@ from wm_gym.files import read_json, write_json
 from wm_gym.models.device import usable_device
 from wm_gym.models.fitting import FitConfig, FitProgress, fit, rollout_error
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
-from wm_gym.models.trained import StartStates, TrainedModel
+from wm_gym.models.trained import StartStates, TrainedModel, load_model
 from wm_gym.models.trust import Calibration, Support
 from wm_gym.models.world_model import WorldModel
 from wm_gym.types import Episode, Segment
@@ -79,12 +77,13 @@ def train(config: TrainConfig) -> TrainedModel:
         DataError: the dataset is missing, damaged or too small to split.
         ConfigError: a setting is out of range, or the output holds the remains of another fit.
     """
-    started = time.perf_counter()
     fit_config = config.fit_config()
     usable_device(config.device)
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     dataset = open_dataset(config.dataset)
+    if (finished := _finished(config, dataset)) is not None:
+        return finished
     split = split_episodes(dataset, config.seed)
     episodes = {name: list(dataset.episodes(getattr(split, name))) for name in ("train", "validation", "calibration")}
     work = Path(f"{config.output}.partial")
@@ -100,7 +99,7 @@ def train(config: TrainConfig) -> TrainedModel:
         starts=_starts(episodes["train"], config.seed),
         support=_support(episodes["train"]),
         calibration=Calibration.measure(model, calibration, torch.Generator().manual_seed(config.seed)),
-        manifest=_manifest(config, dataset, split, episodes["train"], progress, time.perf_counter() - started),
+        manifest=_manifest(config, dataset, split, episodes["train"], progress),
     ).to("cpu")
     folder = Path(config.output)
     trained.save(folder)
@@ -112,7 +111,11 @@ def train(config: TrainConfig) -> TrainedModel:
 
 def main(config: TrainConfig) -> None:
     """Fit a world model to a recorded dataset."""
+    complete = (Path(config.output) / "result.json").exists()
     trained = train(config)
+    if complete:
+        print(f"model: {config.output} is complete already (delete it to train again)")
+        return
     result = read_json(Path(config.output) / "result.json")
     print("\nopen-loop nRMSE on validation episodes")
     for horizon, error in result["validation_error"].items():
@@ -121,11 +124,28 @@ def main(config: TrainConfig) -> None:
     print(f"model: {config.output}")
 
 
+def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
+    """What makes two fits the same fit: data and settings, but neither place nor machine."""
+    settings = {name: value for name, value in asdict(config).items() if name not in ("output", "threads", "device")}
+    return settings | {"dataset": dataset.digest()}
+
+
+def _finished(config: TrainConfig, dataset: Dataset) -> TrainedModel | None:
+    """The model that an earlier call of the same fit has written, if there is one."""
+    folder = Path(config.output)
+    if not (folder / "result.json").exists():
+        return None
+    trained = load_model(folder)
+    if trained.manifest.get("identity") != _identity(config, dataset):
+        raise ConfigError(f"{folder} holds another model: delete it, or choose another output")
+    return trained
+
+
 def _claim(work: Path, config: TrainConfig, dataset: Dataset) -> None:
     """Mark the working folder as this fit's own, so that no other fit is continued by mistake."""
-    identity = {**asdict(config), "dataset": dataset.digest(), "output": None, "threads": None, "device": None}
+    identity = _identity(config, dataset)
     path = work / "fit.json"
-    if path.exists() and read_json(path) != json.loads(json.dumps(identity)):
+    if path.exists() and read_json(path) != identity:
         raise ConfigError(
             f"{work} holds an unfinished fit with other settings or data: finish it with its own settings, delete it, "
             "or choose another output"
@@ -191,7 +211,6 @@ def _manifest(
     split: Split,
     episodes: Sequence[Episode],
     progress: FitProgress,
-    seconds: float,
 ) -> dict[str, Any]:
     returns: dict[str, list[float]] = {}
     for episode in episodes:
@@ -202,7 +221,7 @@ def _manifest(
     return {
         "commands": [dataset.manifest.get("command", ""), _command()],
         "seed": config.seed,
-        "settings": {**asdict(config), "dataset": None, "output": None},
+        "identity": _identity(config, dataset),
         "licence": dataset.manifest.get("licence"),
         "dataset": {
             "sha256": dataset.digest(),
@@ -216,7 +235,7 @@ def _manifest(
             "updates": progress.update,
             "best_update": progress.best_update,
             "validation_error": progress.best_error,
-            "wall_seconds": round(seconds, 1),
+            "wall_seconds": round(progress.seconds, 1),
         },
         "versions": {
             "wm_gym": metadata.version("wm_gym"),

@@ -35,6 +35,8 @@ def test_an_agent_from_imagination_is_tried_in_both_worlds(tmp_path):
     assert load_policy(output).predict(np.zeros((4, 10), np.float32))[0].shape == (4, 2)
     again = run("model=reacher", "algorithm=ppo", "steps=256", "seed=3", f"output={output}", *QUICK)
     assert again.returncode == 0 and "complete already" in again.stdout
+    other = run("model=reacher", "algorithm=ppo", "steps=256", "seed=4", f"output={output}", *QUICK)
+    assert other.returncode == 1 and "holds another agent" in other.stderr
 
 
 def test_a_control_is_trained_in_the_physics(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,8 @@ class FitProgress:
     """Open-loop nRMSE on the validation episodes, mean over the selection horizon."""
     best_error: float
     best_update: int
+    seconds: float
+    """Of training, those before an interruption included."""
     parts: dict[str, float] = field(default_factory=dict)
 
 
@@ -151,6 +154,7 @@ class _Training:
         )
         self.update, self.stale, self.best_update = 0, 0, 0
         self.best_error = math.inf
+        self.earlier, self.started = 0.0, time.perf_counter()
 
     def step(self, windows: WindowSource) -> dict[str, float]:
         """One update: draw, roll out, descend, average."""
@@ -183,13 +187,16 @@ class _Training:
             self.stale += 1
 
     def progress(self, error: float, parts: dict[str, float]) -> FitProgress:
-        return FitProgress(self.update, error, self.best_error, self.best_update, parts)
+        return FitProgress(self.update, error, self.best_error, self.best_update, self.seconds(), parts)
+
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self.started
 
     def save(self, path: Path) -> None:
         tensors = dict(self._named())
         tensors["generator"] = self.generator.get_state()
         tensors["counts"] = torch.tensor([self.update, self.stale, self.best_update])
-        tensors["best_error"] = torch.tensor(self.best_error, dtype=torch.float64)
+        tensors["figures"] = torch.tensor([self.best_error, self.seconds()], dtype=torch.float64)
         write_tensors(path, tensors)
 
     def load(self, path: Path) -> None:
@@ -207,7 +214,7 @@ class _Training:
                 value.copy_(tensors[name])
         self.generator.set_state(tensors["generator"])
         self.update, self.stale, self.best_update = (int(v) for v in tensors["counts"])
-        self.best_error = float(tensors["best_error"])
+        self.best_error, self.earlier = tensors["figures"].tolist()
 
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         for name, value in self.model.state_dict().items():
