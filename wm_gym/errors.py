@@ -9,6 +9,10 @@ class ConfigError(WorldModelError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+class KeywordError(ConfigError, TypeError):
+    """A keyword argument does not exist; a ``TypeError`` too, as Python's own would be and as TorchRL expects."""
+
+
 class DataError(WorldModelError):
     """A recorded dataset is missing, damaged, inconsistent or too small."""
 

@@ -252,7 +252,8 @@ def test_gym_make_and_make_vec_reach_the_native_environments(point_mass):
     ("build", "error", "named"),
     [
         (lambda m: WorldModelEnv("nobody"), ModelError, "no model 'nobody'"),
-        (lambda m: WorldModelEnv(m, horizn=3), ConfigError, "unknown keyword 'horizn'"),
+        (lambda m: WorldModelEnv(m, horizn=3), ConfigError, "unexpected keyword argument 'horizn'"),
+        (lambda m: WorldModelEnv(m, horizn=3), TypeError, "unexpected keyword argument 'horizn'"),
         (lambda m: WorldModelEnv(m, render_mode="human"), ConfigError, "render_mode='human'"),
         (lambda m: WorldModelEnv(m, device="tpu"), ConfigError, "device='tpu'"),
         (lambda m: WorldModelVectorEnv(0, m), ConfigError, "num_envs=0"),

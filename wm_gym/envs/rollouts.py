@@ -12,7 +12,7 @@ import torch
 
 from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState, Transition
 from wm_gym.envs.spaces import batched_actions, box, start_context
-from wm_gym.errors import ConfigError, ObservationError
+from wm_gym.errors import ConfigError, KeywordError, ObservationError
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.models.device import usable_device
 
@@ -49,7 +49,10 @@ class Rollouts:
         known = tuple(f.name for f in fields(ImaginationConfig))
         for name in settings:
             if name not in known:
-                raise ConfigError(f"unknown keyword {name!r} (WorldModel-v0 takes model, device, {', '.join(known)})")
+                # The words of Python's own TypeError: by them TorchRL sees that a keyword of its own is not taken.
+                raise KeywordError(
+                    f"unexpected keyword argument {name!r} (WorldModel-v0 takes model, device, {', '.join(known)})"
+                )
         self.device = usable_device(device)
         trained = model if isinstance(model, TrainedModel) else load_model(model)
         self.imagination = Imagination(trained.to(self.device), ImaginationConfig(**settings))
