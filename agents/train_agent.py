@@ -39,8 +39,12 @@ class AgentConfig:
     world: str = field(default="imagination", metadata={"help": "imagination, or physics for the control"})
     task: str | None = field(default=None, metadata={"help": "robot for world=physics without a model"})
     algorithm: str = field(default="ppo", metadata={"help": "ppo or sac"})
-    steps: int = field(default=2_000_000, metadata={"help": "environment steps; in the physics they are real ones"})
-    num_envs: int | None = field(default=None, metadata={"help": "rollouts side by side; null: 512, in the physics 1"})
+    steps: int | None = field(
+        default=None, metadata={"help": "environment steps; null: 2,000,000 for ppo, 200,000 for sac"}
+    )
+    num_envs: int | None = field(
+        default=None, metadata={"help": "rollouts side by side; null: 512 for ppo, 64 for sac, 1 in the physics"}
+    )
     seed: int = field(default=0, metadata={"help": "of weights, draws and rollouts"})
     episodes: int = field(default=100, metadata={"help": f"of the trial in each world, seeds from {FIRST_SEED}"})
     threads: int = field(default=0, metadata={"help": "torch threads; 0 leaves torch's own choice"})
@@ -68,15 +72,16 @@ def main(config: AgentConfig) -> None:
     learn_config.check()
     where = f"imagination ({config.model})" if trained is not None and config.world == "imagination" else "MuJoCo"
     print(
-        f"train {config.algorithm.upper()} for {config.steps:,} steps in {where}, {learn_config.num_envs} side by "
-        f"side, then try it for {config.episodes} episodes of each world",
+        f"train {config.algorithm.upper()} for {learn_config.steps:,} steps in {where}, "
+        f"{learn_config.num_envs} side by side, then try it for {config.episodes} episodes of each world",
         flush=True,
     )
     started = time.perf_counter()
     result = learn(learn_config, task, trained, Path(f"{output}.partial"), make_physics)
     result.policy.save(output / "policy")
     trial = _try(config, task, trained, result)
-    write_json(output / "result.json", _record(config, task, trained, result, trial, time.perf_counter() - started))
+    seconds = time.perf_counter() - started
+    write_json(output / "result.json", _record(config, learn_config.steps, task, trained, result, trial, seconds))
     _print_table(trial)
     print(f"agent: {output}")
 
@@ -98,12 +103,14 @@ def _world(config: AgentConfig) -> tuple[TrainedModel | None, TaskSpec]:
 
 def _learn_config(config: AgentConfig) -> LearnConfig:
     physics = config.world == "physics"
+    # PPO lives on many rollouts, SAC on many updates: each gets what reaches its best in a few minutes.
+    steps, num_envs = (200_000, 64) if config.algorithm == "sac" else (2_000_000, 512)
     imagination = {name: getattr(config, name) for name in ("start", "horizon", "uncertainty", "penalty")}
     return LearnConfig(
         algorithm=config.algorithm,
         world=config.world,
-        steps=config.steps,
-        num_envs=config.num_envs if config.num_envs is not None else 1 if physics else 512,
+        steps=steps if config.steps is None else config.steps,
+        num_envs=(1 if physics else num_envs) if config.num_envs is None else config.num_envs,
         seed=config.seed,
         settings=config.settings,
         imagination={} if physics else imagination,
@@ -136,13 +143,14 @@ def _try(config: AgentConfig, task: TaskSpec, trained: TrainedModel | None, resu
 
 def _record(
     config: AgentConfig,
+    steps: int,
     task: TaskSpec,
     trained: TrainedModel | None,
     result: LearnResult,
     trial: list[Returns],
     seconds: float,
 ) -> dict[str, Any]:
-    real_steps = config.steps
+    real_steps = steps
     if config.world == "imagination" and trained is not None:
         real_steps = int(trained.manifest["dataset"]["steps"])
     figures: dict[str, Any] = {}
@@ -159,7 +167,7 @@ def _record(
         "algorithm": config.algorithm,
         "world": config.world,
         "seed": config.seed,
-        "steps": config.steps,
+        "steps": steps,
         "real_steps": real_steps,
         "trial": figures,
         "curve": result.curve,
