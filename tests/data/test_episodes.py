@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from wm_gym.data import lerobot, tables
-from wm_gym.files import file_hash
 from wm_gym.data.episodes import MANIFEST, TASK, open_dataset, verify_dataset
 from wm_gym.data.segments import split_episodes
 from wm_gym.data.video import read_video, write_video
 from wm_gym.errors import DataError
+from wm_gym.files import file_hash
 
 NUMBERS = ("observations", "actions", "rewards", "qpos", "qvel")
 FACTS = ("terminated", "truncated", "control_dt", "behaviour", "seed")
