@@ -10,7 +10,8 @@ DEMO = outputs/demo
 control ?= committed
 REPORT = $(DEMO)/report$(if $(filter-out committed,$(control)),_control_$(control))
 
-.PHONY: help demo test test-slow check clean
+.PHONY: help demo plan test test-slow check clean
+.NOTPARALLEL:
 
 help:
 	@echo "make demo       record a robot arm, learn it, train in imagination, compare with MuJoCo: about 15 minutes"
@@ -36,6 +37,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 # --- the main job, end to end: each step is skipped once it is complete, and goes on where it was interrupted ---
 
 demo: $(INSTALLED)
+	@test -f $(REPORT)/report.html || $(MAKE) --no-print-directory plan $(REPORT)/report.html
+	@echo; echo "The demo is complete: open $(REPORT)/report.html (delete $(DEMO)/ to run it again)"
+
+plan:
 	@echo "The main job on Reacher, the two-joint robot arm. About 15 minutes on two cores, without a GPU:"
 	@echo "  1. record 20,000 steps in MuJoCo, with its camera             1 minute"
 	@echo "  2. fit a world model to them                                  8 minutes"
@@ -43,9 +48,6 @@ demo: $(INSTALLED)
 	@echo "  4. compare the world model and the policy with MuJoCo         2 minutes$(if \
 		$(filter run,$(control)), and 6 for SAC in MuJoCo)"
 	@echo "Interrupted, the same command goes on. Everything is written to $(DEMO)/."
-	@$(MAKE) --no-print-directory $(REPORT)/report.html
-	@echo
-	@echo "The demo is complete. Open $(REPORT)/report.html"
 
 $(DEMO)/data/result.json:
 	@echo; echo "1/4 record"
