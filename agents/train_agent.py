@@ -6,6 +6,7 @@ python agents/train_agent.py model=reacher algorithm=ppo seed=0 output=outputs/r
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -58,8 +59,10 @@ class AgentConfig:
 def main(config: AgentConfig) -> None:
     """Train an agent with stable-baselines3 in WorldModel-v0 or, as the control, in MuJoCo; try it in both."""
     output = Path(config.output)
+    trained, task = _world(config)
     if (output / "result.json").exists():
-        if read_json(output / "result.json").get("settings") != _settings(config):
+        finished = read_json(output / "result.json")
+        if (finished.get("settings"), finished.get("model")) != (_settings(config), _model_files(trained)):
             raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
         print(f"agent: {output} is complete already (delete it to train again)")
         return
@@ -67,7 +70,6 @@ def main(config: AgentConfig) -> None:
         raise ConfigError(f"episodes={config.episodes}: at least 2 are needed for an interval")
     if config.threads > 0:
         torch.set_num_threads(config.threads)
-    trained, task = _world(config)
     learn_config = _learn_config(config)
     learn_config.check()
     where = f"imagination ({config.model})" if trained is not None and config.world == "imagination" else "MuJoCo"
@@ -77,11 +79,13 @@ def main(config: AgentConfig) -> None:
         flush=True,
     )
     started = time.perf_counter()
-    result = learn(learn_config, task, trained, Path(f"{output}.partial"), make_physics)
+    work = Path(f"{output}.partial")
+    result = learn(learn_config, task, trained, work, make_physics)
     result.policy.save(output / "policy")
     trial = _try(config, task, trained, result)
     seconds = time.perf_counter() - started
-    write_json(output / "result.json", _record(config, learn_config.steps, task, trained, result, trial, seconds))
+    write_json(output / "result.json", _record(config, task, trained, result, trial, seconds))
+    shutil.rmtree(work)
     _print_table(trial)
     print(f"agent: {output}")
 
@@ -90,6 +94,11 @@ def _settings(config: AgentConfig) -> dict[str, Any]:
     """What makes two agents the same agent, as JSON reads it back."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return {name: value for name, value in settings.items() if name not in ("output", "threads")}
+
+
+def _model_files(trained: TrainedModel | None) -> dict[str, str] | None:
+    """Hashes that say which model it was."""
+    return None if trained is None else dict(trained.manifest["files"])
 
 
 def _world(config: AgentConfig) -> tuple[TrainedModel | None, TaskSpec]:
@@ -143,14 +152,13 @@ def _try(config: AgentConfig, task: TaskSpec, trained: TrainedModel | None, resu
 
 def _record(
     config: AgentConfig,
-    steps: int,
     task: TaskSpec,
     trained: TrainedModel | None,
     result: LearnResult,
     trial: list[Returns],
     seconds: float,
 ) -> dict[str, Any]:
-    real_steps = steps
+    real_steps = result.steps
     if config.world == "imagination" and trained is not None:
         real_steps = int(trained.manifest["dataset"]["steps"])
     figures: dict[str, Any] = {}
@@ -167,13 +175,13 @@ def _record(
         "algorithm": config.algorithm,
         "world": config.world,
         "seed": config.seed,
-        "steps": steps,
+        "steps": result.steps,
         "real_steps": real_steps,
         "trial": figures,
         "curve": result.curve,
         "training_seconds": round(result.wall_seconds, 1),
         "wall_seconds": round(seconds, 1),
-        "model": dict(trained.manifest["files"]) if trained is not None else None,
+        "model": _model_files(trained),
         "command": command_line(),
         "machine": describe_machine(),
         "versions": installed_versions(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -75,8 +76,14 @@ def main(settings: Settings) -> None:
     )
     values = assemble_report(trained, evidence, earlier, dataset, config, circumstances, generator)
     page = write_report(Path(settings.output), values, evidence)
+    shutil.rmtree(_control_work(settings), ignore_errors=True)
     show(values)
     print(f"report: {page}")
+
+
+def _control_work(settings: Settings) -> Path:
+    """Where the control's training is kept until the report is safe."""
+    return Path(f"{settings.output}.control.partial")
 
 
 def comparison_config(settings: Settings) -> ComparisonConfig:
@@ -131,7 +138,7 @@ def find_control(
         return []
     if not steps:
         raise ConfigError("control=run: the model's manifest does not say how many real steps it learnt from")
-    return [train_control(trained.task, int(steps), settings.seed, Path(f"{settings.output}.control.partial"))]
+    return [train_control(trained.task, int(steps), settings.seed, _control_work(settings))]
 
 
 def announce(settings: Settings, config: ComparisonConfig, trained: TrainedModel, agents: Sequence[Agent]) -> None:

@@ -16,7 +16,7 @@ INFINITE = float("inf")
 class PointMass(WorldModel):
     """A mass on a line, observed as (x, v): v' = v + a / 10 + noise / 100, x' = x + v' / 10, reward -x'^2.
 
-    It terminates for certain where x' > 1, and its spread is x' / 10, so that every figure can be worked by hand.
+    It terminates for certain where x' > 1, and its spread is |x'| / 10 (0 at a start): all can be worked by hand.
     """
 
     family = "point_mass"
@@ -46,6 +46,9 @@ class PointMass(WorldModel):
         rows = len(embedding)
         return LatentState({"state": embedding, "reward": torch.zeros(rows), "start": torch.ones(rows)})
 
+    def choose(self, latent, noise):
+        return latent
+
     def imagine(self, latent, action, noise=None):
         x, v = latent["state"].unbind(-1)
         v = v + action[:, 0] / 10 + (0 if noise is None else (noise[:, 0] - 0.5) / 100)
@@ -56,7 +59,10 @@ class PointMass(WorldModel):
     def predict(self, latent):
         x = latent["state"][:, 0]
         return Prediction(
-            reward=latent["reward"], continuation=(x <= 1).float(), spread=x.abs() / 10, state=latent["state"]
+            reward=latent["reward"],
+            continuation=(x <= 1).float(),
+            spread=(1 - latent["start"]) * x.abs() / 10,
+            state=latent["state"],
         )
 
     def loss(self, segment, horizon):

@@ -54,7 +54,9 @@ class TrainConfig:
         """The curriculum climbs 1, 1, 2, 4, ... to the longest horizon."""
         if self.longest_horizon < 1 or self.longest_horizon & (self.longest_horizon - 1):
             raise ConfigError(f"longest_horizon={self.longest_horizon}: a power of two is needed")
-        for name in ("updates", "batch_size", "members", "width", "layers", "patience"):
+        if self.members < 2:
+            raise ConfigError(f"members={self.members}: at least 2, or nothing tells how far they disagree")
+        for name in ("updates", "batch_size", "width", "layers", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
         if not 0 < self.learning_rate < 1:
@@ -93,6 +95,7 @@ def train(config: TrainConfig) -> TrainedModel:
     validation = _from_many_moments(episodes["validation"], fit_config.selection_horizon, config.device)
     progress = _fit_with_bar(model, windows, validation, fit_config, config, work)
     model.eval().requires_grad_(False)
+    error = rollout_error(model, validation)
     calibration = _from_many_moments(episodes["calibration"], int(dataset.lengths.max()), config.device)
     trained = TrainedModel(
         model=model,
@@ -103,7 +106,6 @@ def train(config: TrainConfig) -> TrainedModel:
     ).to("cpu")
     folder = Path(config.output)
     trained.save(folder)
-    error = rollout_error(model, validation)
     write_json(folder / "result.json", _result(trained, progress, error))
     shutil.rmtree(work)
     return trained

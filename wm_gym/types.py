@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 FloatArray = np.ndarray[Any, np.dtype[np.floating]]
@@ -212,19 +211,6 @@ class LatentState:
     def rows(self, index: Tensor) -> LatentState:
         """The rows that ``index`` names (integers or a boolean mask)."""
         return self.map(lambda value: value[index])
-
-    def to(self, device: torch.device | str) -> LatentState:
-        """The same state on another device."""
-        return self.map(lambda value: value.to(device))
-
-    def where(self, mask: Tensor, other: LatentState) -> LatentState:
-        """Rows of ``self`` where ``mask`` (B,) is true, rows of ``other`` elsewhere."""
-        return LatentState(
-            {
-                name: torch.where(mask.view(-1, *(1,) * (value.dim() - 1)), value, other[name])
-                for name, value in self.values.items()
-            }
-        )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The three faces of one imagination: the contract of Gymnasium and of stable-baselines3, and their agreement."""
 
 import copy
+import dataclasses
 import pickle
 import warnings
 
@@ -12,10 +13,11 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from wm_gym.envs import WorldModelEnv, WorldModelVectorEnv
+from wm_gym.envs import RolloutState, WorldModelEnv, WorldModelVectorEnv
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ActionError, ConfigError, ModelError, ObservationError
 from wm_gym.models import list_models
+from wm_gym.types import BoxSpec
 
 # What Gymnasium's own tests allow.
 ALLOWED = (
@@ -275,3 +277,114 @@ def test_a_context_is_observed_up_to_its_end(point_mass):
     first, _ = env.reset(options={"observations": observations, "actions": np.zeros((2, 1))})
     assert first == pytest.approx([0.5, 0.2])
     assert env.step(np.array([1.0], np.float32))[0] == pytest.approx([0.53, 0.3])
+
+
+def test_writing_into_what_was_returned_changes_nothing(point_mass):
+    envs = WorldModelVectorEnv(3, point_mass, deterministic=True)
+    first, _ = envs.reset(seed=0)
+    expected = first.copy()
+    first -= 100
+    assert np.array_equal(envs.get_state().observation.numpy(), expected)
+    second, *_ = envs.step(np.zeros((3, 1), np.float32))
+    kept = second.copy()
+    second *= 0
+    assert np.array_equal(envs.get_state().observation.numpy(), kept)
+
+
+def test_rows_without_a_seed_go_on_and_the_others_are_seeded(point_mass):
+    envs = WorldModelVectorEnv(3, point_mass)
+    envs.reset(seed=[5, 6, 7])
+    envs.reset(seed=[1, None, 3])
+    state = envs.get_state()
+    assert state.seeds.tolist() == [1, 6, 3] and state.episodes.tolist() == [0, 1, 0]
+    alone = WorldModelEnv(point_mass)
+    assert np.array_equal(alone.reset(seed=3)[0], state.observation[2].numpy())
+
+
+def test_a_state_of_another_model_or_with_nan_is_refused_and_changes_nothing(point_mass):
+    env = WorldModelEnv(point_mass)
+    env.reset(seed=0)
+    before = env.get_state()
+    broken = before.map(lambda value: value * float("nan") if value.is_floating_point() else value)
+    foreign = RolloutState.of_tensors(
+        {**before.tensors(), "latent.state": torch.zeros(1, 3)},
+    )
+    unnamed = RolloutState.of_tensors({n: v for n, v in before.tensors().items() if n != "latent.reward"})
+    for state, named in ((broken, "not finite"), (foreign, "has shape"), (unnamed, "the state holds")):
+        with pytest.raises(ObservationError, match=named):
+            env.set_state(state)
+    assert torch.equal(env.get_state().observation, before.observation)
+
+
+def test_rows_are_named_by_number_or_mask(point_mass):
+    envs = WorldModelVectorEnv(4, point_mass)
+    envs.reset(seed=0)
+    assert torch.equal(envs.get_state([1, 3]).seeds, envs.get_state(np.array([0, 1, 0, 1], bool)).seeds)
+    with pytest.raises(ConfigError, match="environments 0 to 3"):
+        envs.get_state([9])
+
+
+def test_a_state_deep_in_a_rollout_keeps_its_uncertainty(point_mass):
+    env = WorldModelEnv(point_mass, deterministic=True)
+    env.reset(options={"observation": np.array([0.5, 0.0])})
+    for _ in range(12):
+        *_, info = env.step(np.zeros(1, np.float32))
+    assert not info["trusted"]
+    _, again = env.reset(options={"state": env.get_state()})
+    assert again["uncertainty"] == pytest.approx(info["uncertainty"]) and not again["trusted"]
+
+
+def test_an_environment_on_another_device_leaves_a_shared_model_alone(point_mass):
+    moved = point_mass.to("cpu")
+    assert moved.model is point_mass.model
+    elsewhere = point_mass.to("meta")
+    assert elsewhere.model is not point_mass.model
+    assert point_mass.model.normalizer.mean.device.type == "cpu"
+
+
+def test_what_a_space_bounds_is_shown_within_it(point_mass):
+    task = dataclasses.replace(point_mass.task, observation_space=BoxSpec((-1.0, -0.05), (1.0, 0.05)))
+    model = copy.deepcopy(point_mass.model)
+    model.task = task
+    env = WorldModelEnv(dataclasses.replace(point_mass, model=model), deterministic=True)
+    env.reset(options={"observation": np.array([0.5, 0.0])})
+    observation, *_ = env.step(np.ones(1, np.float32))
+    assert env.observation_space.contains(observation) and observation[1] == pytest.approx(0.05)
+
+
+def test_sb3_calls_reach_the_rows_that_they_name(point_mass):
+    envs = WorldModelVecEnv(point_mass, 3, seed=0)
+    envs.set_options([{"observation": np.array([row / 10, 0.0])} for row in range(3)])
+    assert envs.reset()[:, 0] == pytest.approx([0.0, 0.1, 0.2])
+    (kept,) = envs.env_method("get_state", indices=[1])
+    assert kept.seeds.tolist() == [1]
+    envs.step(np.ones((3, 1), np.float32))
+    envs.env_method("set_state", kept, indices=[1])
+    assert envs.get_state().steps.tolist() == [1, 0, 1]
+    with pytest.raises(ConfigError, match="name all of them"):
+        envs.set_attr("render_mode", None, indices=[0])
+    with pytest.raises(ConfigError, match="one dictionary for all rows"):
+        envs.set_options([{"observation": np.zeros(2)}, {"state": kept}, {}])
+        envs.reset()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"actions": np.zeros((2, 1))}, ConfigError),
+        ({"observations": np.zeros((3, 2)), "actions": 0.5}, ObservationError),
+        ({"observations": np.zeros((3, 2)), "actions": np.zeros(2)}, ObservationError),
+        ({"observations": [[0.0, 0.0], [0.0]]}, ObservationError),
+        ({"observation": "here"}, ObservationError),
+    ],
+)
+def test_a_malformed_start_is_refused(point_mass, options, error):
+    with pytest.raises(error):
+        WorldModelEnv(point_mass).reset(options=options)
+
+
+def test_a_huge_finite_action_is_clipped(point_mass):
+    env = WorldModelEnv(point_mass, deterministic=True)
+    env.reset(options={"observation": np.array([0.5, 0.2])})
+    assert env.step(np.array([1e300]))[0] == pytest.approx([0.53, 0.3])
+    assert env.step([1])[0].dtype == np.float32

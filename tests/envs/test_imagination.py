@@ -56,7 +56,10 @@ def test_leaving_the_bounds_ends_the_rollout_at_its_last_observation(point_mass)
     state, step = imagination.step(state, torch.tensor([[-1.0]]))
     assert step.invalid and step.truncated and not step.terminated and not step.trusted
     assert step.observation[0].tolist() == pytest.approx([5.0, -19.95])
-    assert step.reward.item() == -4.0  # the lowest recorded
+    assert step.reward.item() == pytest.approx(-(2.995**2))  # the model's own, as it is below the lowest recorded
+    imagination, state = start(point_mass, 5.0, -19.95, reward_fn=lambda o, a, n: np.full(len(o), 1000.0))
+    _, step = imagination.step(state, torch.tensor([[-1.0]]))
+    assert step.reward.item() == -4.0  # nobody is paid for leaving
 
 
 def test_reward_and_termination_of_the_user_replace_the_learned_ones(point_mass):

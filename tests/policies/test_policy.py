@@ -8,9 +8,8 @@ from stable_baselines3 import PPO, SAC
 
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ConfigError, ModelError, ObservationError
-from wm_gym.policies import Policy, RandomPolicy, load_policy
+from wm_gym.policies import Policy, load_policy
 from wm_gym.policies.learners import build_learner, export_policy
-from wm_gym.types import BoxSpec
 
 
 def tiny_policy():
@@ -88,10 +87,3 @@ def test_wrong_questions_are_named():
         from stable_baselines3.common.vec_env import DummyVecEnv
 
         build_learner("ppo", DummyVecEnv([lambda: env]), 0, 10, overrides={"n_stepz": 3})
-
-
-def test_random_actions_fill_the_space_and_repeat_with_their_seed():
-    space = BoxSpec((-2.0, 0.0), (2.0, 1.0))
-    actions, _ = RandomPolicy(space, 0).predict(np.zeros((5000, 3)))
-    assert actions.min(0) == pytest.approx([-2, 0], abs=0.01) and actions.max(0) == pytest.approx([2, 1], abs=0.01)
-    assert np.array_equal(actions, RandomPolicy(space, 0).predict(np.zeros((5000, 3)))[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from wm_gym.models import TrainedModel
 from wm_gym.types import LatentState, Observation, Prediction
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_OWN = ("observation", "seeds", "steps", "episodes", "elapsed")
 TransitionFn = Callable[[Array, Array, Array], Any]
 """(B, S) observations, (B, A) actions, (B, S) next observations -> (B,)."""
 
@@ -40,6 +41,12 @@ class ImaginationConfig:
     termination_fn: TransitionFn | None = None
     """Replaces the learned termination."""
 
+    def limited(self, steps: int | None) -> ImaginationConfig:
+        """The same rules with a horizon of at most ``steps``."""
+        if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or steps < 1:
+            raise ConfigError(f"max_episode_steps={steps!r}: a positive number of steps is needed")
+        return replace(self, horizon=int(steps) if self.horizon is None else min(int(steps), self.horizon))
+
     def check(self, obs_types: tuple[str, ...]) -> None:
         """Raise ``ConfigError`` on a value that does not exist."""
         for name, value, allowed in (
@@ -49,9 +56,12 @@ class ImaginationConfig:
         ):
             if value not in allowed:
                 raise ConfigError(f"{name}={value!r}: this model offers {', '.join(allowed)}")
-        if self.horizon is not None and (not isinstance(self.horizon, int | np.integer) or self.horizon < 1):
+        if not isinstance(self.deterministic, bool | np.bool_):
+            raise ConfigError(f"deterministic={self.deterministic!r}: True or False")
+        counted = isinstance(self.horizon, int | np.integer) and not isinstance(self.horizon, bool)
+        if self.horizon is not None and (not counted or self.horizon < 1):
             raise ConfigError(f"horizon={self.horizon!r}: a positive number of steps is needed")
-        if not np.isfinite(self.penalty) or self.penalty < 0:
+        if not isinstance(self.penalty, int | float) or not np.isfinite(self.penalty) or self.penalty < 0:
             raise ConfigError(f"penalty={self.penalty!r}: a finite number, zero or more, is needed")
 
 
@@ -71,10 +81,20 @@ class RolloutState:
     elapsed: Tensor
     """(B,) int64 steps since the episode began."""
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by its name; those of the latent state begin with ``latent.``."""
+        latent = {f"latent.{name}": value for name, value in self.latent.values.items()}
+        return latent | {name: getattr(self, name) for name in _OWN}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> RolloutState:
+        """Inverse of :meth:`tensors`."""
+        latent = {n.removeprefix("latent."): value for n, value in tensors.items() if n.startswith("latent.")}
+        return cls(LatentState(latent), **{name: tensors[name] for name in _OWN})
+
     def map(self, function: Callable[[Tensor], Tensor]) -> RolloutState:
         """Apply a function to every tensor."""
-        rest = ("observation", "seeds", "steps", "episodes", "elapsed")
-        return RolloutState(self.latent.map(function), **{name: function(getattr(self, name)) for name in rest})
+        return RolloutState.of_tensors({name: function(value) for name, value in self.tensors().items()})
 
     def rows(self, index: Tensor) -> RolloutState:
         """The rows that ``index`` names."""
@@ -82,13 +102,9 @@ class RolloutState:
 
     def with_rows(self, index: Tensor, other: RolloutState) -> RolloutState:
         """A copy in which the rows ``index`` are those of ``other``."""
-
-        def put(mine: Tensor, theirs: Tensor) -> Tensor:
-            return mine.index_copy(0, index, theirs.to(mine.device))
-
-        latent = LatentState({name: put(value, other.latent[name]) for name, value in self.latent.values.items()})
-        rest = ("observation", "seeds", "steps", "episodes", "elapsed")
-        return RolloutState(latent, **{name: put(getattr(self, name), getattr(other, name)) for name in rest})
+        theirs = other.tensors()
+        mine = self.tensors().items()
+        return RolloutState.of_tensors({name: value.index_copy(0, index, theirs[name]) for name, value in mine})
 
 
 @dataclass(frozen=True)
@@ -124,6 +140,8 @@ class Imagination:
         self._starts = starts.initial if self.config.start == "initial" else starts.any
         self._start_actions = starts.initial_actions if self.config.start == "initial" else starts.any_actions
         self._low, self._high = self.model.normalizer.bounds
+        shown = trained.task.observation_space
+        self._shown = [torch.tensor(bound, device=self._low.device) for bound in (shown.low, shown.high)]
 
     @torch.no_grad()
     def begin(self, seeds: Tensor, episodes: Tensor | None = None, steps: Tensor | None = None) -> RolloutState:
@@ -183,14 +201,16 @@ class Imagination:
         prediction = self.model.predict(latent)
         decoded = _state_of(prediction)
         invalid = ((decoded <= self._low) | (decoded >= self._high) | ~torch.isfinite(decoded)).any(-1)
+        # What a space bounds is shown within it; the model itself may lie a little beyond.
+        decoded = torch.minimum(torch.maximum(decoded, self._shown[0]), self._shown[1])
         observation = torch.where(invalid.unsqueeze(-1), before, decoded)
         elapsed = state.elapsed + 1
         uncertainty = self.trained.calibration.expected_error(prediction.spread, elapsed, config.deterministic)
         trusted = (elapsed <= self.trained.calibration.horizon) & self.trained.support.contains(observation, action)
         trusted = trusted & ~invalid
         reward = self._reward(before, action, observation, prediction)
-        # Nothing recorded says what lies outside the bounds: the lowest reward keeps a policy from going there.
-        reward = torch.where(invalid, self.model.normalizer.reward_range[0], reward)
+        # Nothing recorded says what lies outside the bounds: no more than the lowest reward is paid for going there.
+        reward = torch.where(invalid, torch.minimum(reward, self.model.normalizer.reward_range[0]), reward)
         if config.uncertainty == "penalize":
             reward = reward - config.penalty * uncertainty
         terminated = self._terminated(before, action, observation, prediction, state) & ~invalid
@@ -200,17 +220,33 @@ class Imagination:
         following = replace(state, latent=latent, observation=observation, steps=state.steps + 1, elapsed=elapsed)
         return following, Transition(observation, reward, terminated, truncated, uncertainty, trusted, invalid)
 
-    def trust_start(self, state: RolloutState) -> Tensor:
-        """Whether the observation of a state (B,) lies in the support; the action that led to it is not asked about."""
+    @torch.no_grad()
+    def judge_start(self, state: RolloutState) -> tuple[Tensor, Tensor]:
+        """Uncertainty (B,) and trust (B,) of a state that was set; the action that led to it is not asked about."""
         neutral = self.trained.support.mean[self.trained.task.observation_space.size :]
-        return self.trained.support.contains(state.observation, neutral.expand(len(state.seeds), -1))
+        supported = self.trained.support.contains(state.observation, neutral.expand(len(state.seeds), -1))
+        spread = self.model.predict(state.latent).spread
+        calibration = self.trained.calibration
+        uncertainty = calibration.expected_error(spread, state.elapsed, self.config.deterministic)
+        return uncertainty, supported & (state.elapsed <= calibration.horizon)
+
+    @torch.no_grad()
+    def adopt(self, state: RolloutState) -> RolloutState:
+        """A state of another imagination of this model, under the rules of this one: the mean is shown if asked for."""
+        if not self.config.deterministic:
+            return state
+        latent = self.model.choose(state.latent, None)
+        return replace(state, latent=latent, observation=_state_of(self.model.predict(latent)))
+
+    def _member_noise(self, seeds: Tensor, episodes: Tensor) -> Tensor | None:
+        if self.config.deterministic:
+            return None
+        return uniform(seeds, episodes, Stream.MEMBER, self.model.noise_size)
 
     def _begin(
         self, observations: Tensor, actions: Tensor, seeds: Tensor, episodes: Tensor, steps: Tensor | None
     ) -> RolloutState:
-        noise = None
-        if not self.config.deterministic:
-            noise = uniform(seeds, episodes, Stream.MEMBER, self.model.noise_size)
+        noise = self._member_noise(seeds, episodes)
         latent = self.model.observe(None, None, self.model.encode(Observation(state=observations[:, 0])), noise)
         for step in range(actions.shape[1]):
             embedding = self.model.encode(Observation(state=observations[:, step + 1]))

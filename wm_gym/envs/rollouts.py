@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,14 @@ class StepArrays:
 class Rollouts:
     """B imagined rollouts behind a face: settings, the current state, and what an agent may do to it."""
 
-    def __init__(self, model: str | Path | TrainedModel, rows: int, device: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        model: str | Path | TrainedModel,
+        rows: int,
+        device: str,
+        settings: Mapping[str, Any],
+        max_episode_steps: int | None = None,
+    ) -> None:
         if not isinstance(rows, int | np.integer) or rows < 1:
             raise ConfigError(f"num_envs={rows!r}: a positive number of environments is needed")
         known = tuple(f.name for f in fields(ImaginationConfig))
@@ -55,7 +62,10 @@ class Rollouts:
                 )
         self.device = usable_device(device)
         trained = model if isinstance(model, TrainedModel) else load_model(model)
-        self.imagination = Imagination(trained.to(self.device), ImaginationConfig(**settings))
+        config = ImaginationConfig(**settings)
+        if max_episode_steps not in (None, -1):  # Gymnasium says -1 for "no limit"
+            config = config.limited(max_episode_steps)
+        self.imagination = Imagination(trained.to(self.device), config)
         self.task, self.rows = trained.task, int(rows)
         self.observation_space, self.action_space = box(self.task.observation_space), box(self.task.action_space)
         self.state: RolloutState | None = None
@@ -72,11 +82,13 @@ class Rollouts:
         """Of a film in real time."""
         return max(1, round(1 / self.task.control_dt))
 
-    def reset(self, seeds: Sequence[int] | None, options: Mapping[str, Any] | None) -> tuple[Array, Array]:
-        """Begin an episode in every row: observations and whether each is trusted.
+    def reset(
+        self, seeds: Sequence[int | None] | None, options: Mapping[str, Any] | None
+    ) -> tuple[Array, Array, Array]:
+        """Begin an episode in every row: observations, their uncertainty and whether each is trusted.
 
         Args:
-            seeds: one per row; None goes on with the rows' next episodes (fresh entropy the first time).
+            seeds: one per row; None goes on with the row's next episode (fresh entropy the first time).
             options: ``observation``, ``observations`` with ``actions``, or ``state``.
         """
         options = dict(options or {})
@@ -86,12 +98,13 @@ class Rollouts:
             self._resume(options["state"], seeds)
         else:
             numbers, episodes, steps = self._counters(seeds)
-            if "observation" in options or "observations" in options:
+            if options:
                 context = start_context(options, self.task, self.rows, self.device)
                 self.state = self.imagination.begin_at(*context, numbers, episodes, steps)
             else:
                 self.state = self.imagination.begin(numbers, episodes, steps)
-        return _numpy(self.current.observation), _numpy(self.imagination.trust_start(self.current))
+        uncertainty, trusted = self.imagination.judge_start(self.current)
+        return _numpy(self.current.observation), _numpy(uncertainty), _numpy(trusted)
 
     def step(self, action: Any) -> StepArrays:
         """Advance every row; nothing changes if an action is refused."""
@@ -110,7 +123,7 @@ class Rollouts:
 
     def get_state(self, rows: Sequence[int] | None = None) -> RolloutState:
         """A frozen copy on the CPU of all rows, or of those named."""
-        state = self.current if rows is None else self.current.rows(torch.as_tensor(rows, device=self.device))
+        state = self.current if rows is None else self.current.rows(self._index(rows))
         return state.map(lambda value: value.detach().cpu().clone())
 
     def set_state(self, state: RolloutState, rows: Sequence[int] | None = None) -> None:
@@ -119,47 +132,73 @@ class Rollouts:
         Raises:
             ObservationError: the value is no such state, or does not fit this model or these rows.
         """
-        count = self.rows if rows is None else len(rows)
+        index = None if rows is None else self._index(rows)
+        count = self.rows if index is None else len(index)
         if not isinstance(state, RolloutState):
             raise ObservationError(f"a state of get_state() is needed, not {type(state).__name__}")
         if len(state.seeds) == 1 and count > 1:
             state = state.map(lambda value: value.repeat_interleave(count, 0))
-        shape = (count, self.task.observation_space.size)
-        if tuple(state.observation.shape) != shape:
-            raise ObservationError(f"the state holds observations {tuple(state.observation.shape)}, {shape} are needed")
-        moved = state.map(lambda value: value.to(self.device, copy=True))
-        if rows is None:
-            self.state = moved
-        else:
-            self.state = self.current.with_rows(torch.as_tensor(rows, device=self.device), moved)
+        self._check_fit(state, count)
+        moved = self.imagination.adopt(state.map(lambda value: value.to(self.device, copy=True)))
+        self.state = moved if index is None else self.current.with_rows(index, moved)
 
-    def _resume(self, state: RolloutState, seeds: Sequence[int] | None) -> None:
+    def _check_fit(self, state: RolloutState, count: int) -> None:
+        """Hold a state to the names, shapes and types of this model's own, and to finite numbers."""
+        own = self.imagination.begin(torch.zeros(1, dtype=torch.int64, device=self.device)).tensors()
+        given = state.tensors()
+        if given.keys() != own.keys():
+            raise ObservationError(f"the state holds {', '.join(given)}; this model's holds {', '.join(own)}")
+        for name, value in given.items():
+            shape = (count, *own[name].shape[1:])
+            if tuple(value.shape) != shape or value.dtype != own[name].dtype:
+                raise ObservationError(f"the state's {name} has shape {tuple(value.shape)}, {shape} is needed")
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise ObservationError(f"the state's {name} holds a value that is not finite")
+
+    def _index(self, rows: Any) -> torch.Tensor:
+        """Row numbers (or a boolean mask) as indices."""
+        try:
+            chosen = np.arange(self.rows)[np.atleast_1d(np.asarray(rows))]
+        except IndexError as error:
+            raise ConfigError(f"rows={rows!r}: there are environments 0 to {self.rows - 1}") from error
+        return torch.from_numpy(chosen).to(self.device)
+
+    def _resume(self, state: RolloutState, seeds: Sequence[int | None] | None) -> None:
         self.set_state(state)
-        if seeds is not None:  # the same moment with noise of its own
-            numbers = _seed_numbers(seeds, self.device)
-            held = self.current
-            zero = torch.zeros_like(numbers)
-            self.state = RolloutState(held.latent, held.observation, numbers, zero, zero, held.elapsed)
+        if seeds is not None:  # the same moment, seen by the same member, with noise of its own
+            numbers, episodes, steps = self._counters(seeds, held=self.current)
+            self.state = replace(self.current, seeds=numbers, episodes=episodes, steps=steps)
 
-    def _counters(self, seeds: Sequence[int] | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        if seeds is None and self.state is not None:
-            return self.state.seeds, self.state.episodes + 1, self.state.steps
-        if seeds is None:
+    def _counters(
+        self, seeds: Sequence[int | None] | None, held: RolloutState | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Seeds, episodes and steps (B,) of the rows: fresh where a seed is given, else going on from before."""
+        if held is not None:
+            numbers, episodes, steps = held.seeds, held.episodes, held.steps
+        elif self.state is not None:
+            numbers, episodes, steps = self.state.seeds, self.state.episodes + 1, self.state.steps
+        else:
             first = int(np.random.SeedSequence().generate_state(1)[0])
-            seeds = range(first, first + self.rows)
-        numbers = _seed_numbers(seeds, self.device)
-        return numbers, torch.zeros_like(numbers), torch.zeros_like(numbers)
+            numbers = torch.arange(first, first + self.rows, device=self.device)
+            episodes, steps = torch.zeros_like(numbers), torch.zeros_like(numbers)
+        given = [row for row, seed in enumerate(seeds or ()) if seed is not None]
+        if seeds is not None and given:
+            index = torch.tensor(given, device=self.device)
+            fresh = _seed_numbers([int(seeds[row] or 0) for row in given], self.device)
+            zero = torch.zeros_like(fresh)
+            numbers, episodes, steps = (
+                value.index_copy(0, index, new) for value, new in ((numbers, fresh), (episodes, zero), (steps, zero))
+            )
+        return numbers, episodes, steps
 
 
-def row_seeds(seed: int | Sequence[int | None] | None, rows: int) -> Sequence[int] | None:
+def row_seeds(seed: int | Sequence[int | None] | None, rows: int) -> Sequence[int | None] | None:
     """Row i of seed s is the single environment of seed s + i."""
     if seed is None or isinstance(seed, int | np.integer):
         return None if seed is None else range(int(seed), int(seed) + rows)
     if len(seed) != rows:
         raise ConfigError(f"{len(seed)} seeds for {rows} environments")
-    if any(s is None for s in seed):
-        return None
-    return [int(s) for s in seed if s is not None]
+    return list(seed)
 
 
 def _seed_numbers(seeds: Sequence[int], device: torch.device) -> torch.Tensor:
@@ -174,4 +213,5 @@ def _arrays(transition: Transition) -> StepArrays:
 
 
 def _numpy(value: torch.Tensor) -> Array:
-    return value.detach().cpu().numpy()
+    """A copy: what is returned is never written again, and what a caller writes into it changes nothing here."""
+    return value.detach().cpu().numpy().copy()

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from wm_gym.envs.imagination import RolloutState
 from wm_gym.envs.rollouts import Rollouts, row_seeds
 from wm_gym.envs.world_model_env import Renderer, check_render_mode
+from wm_gym.errors import ConfigError
 from wm_gym.models import TrainedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -22,7 +23,7 @@ class WorldModelVecEnv(VecEnv):
     """N learned worlds for SB3. ``terminated`` and ``truncated`` are merged here and nowhere else, as SB3 wants it.
 
     A row that ends begins anew in the same step; its info then holds ``terminal_observation``, ``TimeLimit.truncated``
-    (SB3 bootstraps the value there) and ``episode`` with the return ``r``, the length ``l`` and the time ``t``.
+    (SB3 bootstraps the value there) and ``episode`` with the return ``r`` and the length ``l``.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class WorldModelVecEnv(VecEnv):
         seed: int | None = None,
         render_mode: str | None = None,
         device: str = "cpu",
+        max_episode_steps: int | None = None,
         **settings: Any,
     ) -> None:
         """Wrap a trained model; the keywords are those of :class:`~wm_gym.envs.WorldModelEnv`.
@@ -42,9 +44,10 @@ class WorldModelVecEnv(VecEnv):
             seed: row i uses ``seed + i``; None draws fresh ones.
             render_mode: None or ``rgb_array``.
             device: where the model runs.
+            max_episode_steps: shortens ``horizon``.
             **settings: as of :class:`~wm_gym.envs.WorldModelEnv`.
         """
-        self._rollouts = Rollouts(model, num_envs, device, settings)
+        self._rollouts = Rollouts(model, num_envs, device, settings, max_episode_steps)
         self._renderer = Renderer(self._rollouts)
         self.render_mode = check_render_mode(render_mode)
         super().__init__(self._rollouts.rows, self._rollouts.observation_space, self._rollouts.action_space)
@@ -57,11 +60,11 @@ class WorldModelVecEnv(VecEnv):
 
     def reset(self) -> Array:
         """Begin an episode in every row, with the seeds and options given before: observations (N, S)."""
-        options = [option for option in self._options if option]
-        observation, trusted = self._rollouts.reset(
-            row_seeds(self._seeds, self.num_envs), options[0] if options else None
+        observation, uncertainty, trusted = self._rollouts.reset(
+            row_seeds(self._seeds, self.num_envs), _common_options(self._options)
         )
-        self.reset_infos = [{"uncertainty": 0.0, "trusted": bool(flag)} for flag in trusted]
+        columns = zip(uncertainty.tolist(), trusted.tolist(), strict=True)
+        self.reset_infos = [{"uncertainty": u, "trusted": t} for u, t in columns]
         self._reset_seeds()
         self._reset_options()
         self._returns[:], self._lengths[:] = 0.0, 0
@@ -121,11 +124,23 @@ class WorldModelVecEnv(VecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of all rows at once; they are one object."""
+        if len(self._rows(indices)) < self.num_envs:
+            raise ConfigError(f"set_attr({attr_name!r}) of some rows: they are one object, name all of them")
         setattr(self, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
-        """Call a method, and give its result for every row: they are one object."""
-        return [getattr(self, method_name)(*args, **kwargs)] * len(self._rows(indices))
+        """Call a method: ``get_state`` and ``set_state`` for the rows named, any other for all rows at once."""
+        rows = self._rows(indices)
+        if method_name == "get_state":
+            return [self.get_state([row]) for row in rows]
+        if method_name == "set_state" and len(args) == 1:
+            self.set_state(args[0], rows)
+            return [None] * len(rows)
+        if len(rows) < self.num_envs:
+            raise ConfigError(
+                f"env_method({method_name!r}, indices={indices!r}): rows are one object, name all of them"
+            )
+        return [getattr(self, method_name)(*args, **kwargs)] * len(rows)
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
         """Rows have no wrappers, but report their episodes as SB3's ``Monitor`` does."""
@@ -134,3 +149,17 @@ class WorldModelVecEnv(VecEnv):
     def _rows(self, indices: VecEnvIndices) -> list[int]:
         chosen: Iterable[int] = self._get_indices(indices)
         return list(chosen)
+
+
+def _common_options(options: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Reset options of all rows as one: SB3 keeps a dictionary for each row, often the same for all.
+
+    Raises:
+        ConfigError: rows name different options.
+    """
+    first = options[0]
+    if all(option is first for option in options) or not any(options):
+        return first
+    if all(option.keys() == {"observation"} for option in options):
+        return {"observation": np.stack([option["observation"] for option in options])}
+    raise ConfigError("set_options: give one dictionary for all rows, or an observation for each of them")

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from wm_gym.errors import ActionError, ObservationError
+from wm_gym.errors import ActionError, ConfigError, ObservationError
 from wm_gym.types import BoxSpec, TaskSpec
 
 
@@ -25,16 +25,19 @@ def batched_actions(action: Any, task: TaskSpec, rows: int, device: torch.device
         ActionError: the shape is wrong or a value is not finite.
     """
     size = task.action_space.size
-    values = np.asarray(action, dtype=np.float32)
+    values = np.asarray(action)
+    if values.dtype.kind not in "fiu":
+        raise ActionError(f"an action of numbers is needed, not of {values.dtype}; the environment is unchanged")
     if values.shape != (rows, size):
-        raise ActionError(f"action has shape {values.shape}, {(rows, size)} is needed; the environment is unchanged")
+        shown, needed = (values.shape, (rows, size)) if rows > 1 else (values.shape[1:], (size,))
+        raise ActionError(f"action has shape {shown}, {needed} is needed; the environment is unchanged")
     if not np.isfinite(values).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise ActionError(
             f"action[{column}] of environment {row} is {values[row, column]}; the environment is unchanged"
         )
-    low, high = np.array(task.action_space.low, np.float32), np.array(task.action_space.high, np.float32)
-    return torch.from_numpy(np.clip(values, low, high)).to(device)
+    low, high = np.array(task.action_space.low), np.array(task.action_space.high)
+    return torch.from_numpy(np.clip(values, low, high).astype(np.float32)).to(device)
 
 
 def start_context(options: dict[str, Any], task: TaskSpec, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -50,22 +53,32 @@ def start_context(options: dict[str, Any], task: TaskSpec, rows: int, device: to
         ObservationError: a shape is wrong.
     """
     size, actions = task.observation_space.size, task.action_space.size
+    if "actions" in options and "observations" not in options:
+        raise ConfigError("options['actions'] goes with options['observations'], the context that it leads through")
     if "observation" in options:
         observations = _rows(options["observation"], rows, (size,), "observation")[:, None]
         between = np.zeros((rows, 0, actions), np.float32)
     else:
-        length = np.asarray(options.get("actions", ())).shape[-2] if len(options.get("actions", ())) else 0
+        shape = _numbers(options["observations"], "observations").shape
+        length = shape[-2] - 1 if len(shape) > 1 else 0
         observations = _rows(options["observations"], rows, (length + 1, size), "observations")
         between = np.zeros((rows, 0, actions), np.float32)
         if length:
-            between = _rows(options["actions"], rows, (length, actions), "actions")
+            between = _rows(options.get("actions", ()), rows, (length, actions), "actions")
     return torch.from_numpy(observations).to(device), torch.from_numpy(between).to(device)
 
 
 def _rows(value: Any, rows: int, shape: tuple[int, ...], name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    array = np.array(value, dtype=np.float32)
+    array = _numbers(value, name)
     if array.shape == shape:
         array = np.repeat(array[None], rows, axis=0)
     if array.shape != (rows, *shape):
         raise ObservationError(f"options[{name!r}] has shape {array.shape}, {shape} or {(rows, *shape)} is needed")
     return array
+
+
+def _numbers(value: Any, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    try:
+        return np.array(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ObservationError(f"options[{name!r}] is no array of numbers ({error})") from error

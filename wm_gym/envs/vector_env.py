@@ -13,7 +13,6 @@ from gymnasium.vector.utils import batch_space
 from wm_gym.envs.imagination import RolloutState
 from wm_gym.envs.rollouts import Rollouts, row_seeds
 from wm_gym.envs.world_model_env import Renderer, check_render_mode
-from wm_gym.errors import ConfigError
 from wm_gym.models import TrainedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -22,9 +21,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
     """N learned worlds side by side. A row that ends begins anew in the same step (``AutoresetMode.SAME_STEP``).
 
-    ``info`` holds arrays (N,): ``uncertainty``, ``trusted``, and where a row left its bounds ``invalid``. In a step in
-    which rows end, ``final_obs`` (N,) holds their last observations (None elsewhere) and ``final_info`` their infos as
-    arrays; ``_final_obs`` and ``_final_info`` (N,) say which rows they are.
+    ``info`` holds arrays (N,): ``uncertainty`` and ``trusted`` of the observations beside them. In a step in which rows
+    end, ``final_obs`` (N,) holds their last observations (None elsewhere) and ``final_info`` their infos as arrays,
+    ``invalid`` (the bounds were left) among them; ``_final_obs`` and ``_final_info`` (N,) say which rows they are.
     """
 
     metadata = {  # noqa: RUF012  (Gymnasium's own form)
@@ -56,11 +55,7 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
             ModelError: the model does not exist or is damaged.
             ConfigError: a keyword is unknown or its value does not exist.
         """
-        if max_episode_steps is not None and max_episode_steps > 0:  # Gymnasium says -1 for "no limit"
-            settings["horizon"] = min(max_episode_steps, settings.get("horizon") or max_episode_steps)
-        elif max_episode_steps not in (None, -1):
-            raise ConfigError(f"max_episode_steps={max_episode_steps!r}: a positive number of steps is needed")
-        self._rollouts = Rollouts(model, num_envs, device, settings)
+        self._rollouts = Rollouts(model, num_envs, device, settings, max_episode_steps)
         self.num_envs = self._rollouts.rows
         self.single_observation_space = self._rollouts.observation_space
         self.single_action_space = self._rollouts.action_space
@@ -83,8 +78,8 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
             Observations (N, S) float32 and info with ``uncertainty`` and ``trusted`` (N,).
         """
         super().reset(seed=seed if isinstance(seed, int) else None)
-        observation, trusted = self._rollouts.reset(row_seeds(seed, self.num_envs), options)
-        return observation, self._with_masks({"uncertainty": np.zeros(self.num_envs, np.float32), "trusted": trusted})
+        observation, uncertainty, trusted = self._rollouts.reset(row_seeds(seed, self.num_envs), options)
+        return observation, self._with_masks({"uncertainty": uncertainty, "trusted": trusted})
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Take one step in every row.
@@ -106,9 +101,9 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
             info["final_obs"] = _only(observation, done)
             observation = self._rollouts.restart(done)
             # What stands beside the first observation of a new episode is about that observation.
-            info["uncertainty"][done] = 0.0
-            fresh = self._rollouts.imagination.trust_start(self._rollouts.current).cpu().numpy()
-            info["trusted"][done] = fresh[done]
+            fresh = self._rollouts.imagination.judge_start(self._rollouts.current)
+            for name, value in zip(("uncertainty", "trusted"), fresh, strict=True):
+                info[name][done] = value.cpu().numpy()[done]
             info["_final_info"] = info["_final_obs"] = done
         return observation, result.reward, result.terminated, result.truncated, self._with_masks(info)
 

@@ -74,8 +74,8 @@ class WorldModelEnv(gym.Env[Array, Array]):
             The observation (S,) float32, and info with ``uncertainty`` and ``trusted``.
         """
         super().reset(seed=seed)
-        observation, trusted = self._rollouts.reset(None if seed is None else [seed], options)
-        return observation[0], {"uncertainty": 0.0, "trusted": bool(trusted[0])}
+        observation, uncertainty, trusted = self._rollouts.reset(None if seed is None else [seed], options)
+        return observation[0], {"uncertainty": float(uncertainty[0]), "trusted": bool(trusted[0])}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Take one step.
@@ -86,7 +86,7 @@ class WorldModelEnv(gym.Env[Array, Array]):
         Raises:
             ActionError: the action is not finite or has the wrong shape; nothing has changed.
         """
-        result = self._rollouts.step(np.asarray(action, np.float32)[None])
+        result = self._rollouts.step(np.asarray(action)[None])
         return (
             result.observation[0],
             float(result.reward[0]),

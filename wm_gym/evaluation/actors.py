@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from wm_gym.policies import PredictingPolicy
 from wm_gym.types import BoxSpec, FloatArray
 
 IntArray = np.ndarray[Any, np.dtype[np.integer]]
@@ -16,14 +17,6 @@ class Actor(Protocol):
 
     def act(self, observation: FloatArray, episodes: IntArray, step: int) -> FloatArray:
         """Act on raw observations (B, S) of the episodes numbered ``episodes`` (B,), all at ``step``: (B, A)."""
-        ...
-
-
-class PredictingPolicy(Protocol):
-    """What a trained policy offers (SB3's own signature)."""
-
-    def predict(self, observation: FloatArray, *, deterministic: bool = ...) -> tuple[FloatArray, Any]:
-        """Actions (B, A) for raw observations (B, S)."""
         ...
 
 

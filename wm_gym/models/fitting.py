@@ -27,18 +27,18 @@ from wm_gym.types import Observation, Segment
 class FitConfig:
     """How long and how carefully to train."""
 
-    updates: int = 4000
-    batch_size: int = 1280
+    updates: int = 8000
+    batch_size: int = 320
     """Windows per update, dealt out over the members."""
-    horizons: tuple[int, ...] = (1, 2, 4, 8, 16)
+    horizons: tuple[int, ...] = (1, 1, 2, 4, 8, 16)
     """Imagined steps per window: the curriculum. Training climbs it in ``climb`` of the updates, then stays."""
     climb: float = 0.3
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     final_learning_rate: float = 1e-5
     weight_decay: float = 1e-5
     clip: float = 1.0
     ema: float = 0.998
-    evaluate_every: int = 200
+    evaluate_every: int = 400
     patience: int = 8
     """Evaluations without an improvement after which training stops."""
     selection_horizon: int = 50
@@ -174,7 +174,8 @@ class _Training:
         self.update += 1
         # Early on the average follows closely, so that the first evaluations mean something.
         decay = min(config.ema, self.update / (self.update + 10))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return {name: value.item() for name, value in loss.parts.items()}
 
     def judge(self, error: float) -> None:

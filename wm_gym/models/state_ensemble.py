@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wm_gym.errors import ConfigError
 from wm_gym.models.normalization import Normalizer
 from wm_gym.models.world_model import Loss, WorldModel
 from wm_gym.types import LatentState, Observation, Prediction, Segment, TaskSpec
@@ -50,6 +51,8 @@ class StateEnsemble(WorldModel):
     def __init__(self, task: TaskSpec, config: StateEnsembleConfig | None = None) -> None:
         super().__init__(task)
         self.shape = config or StateEnsembleConfig()
+        if self.shape.members < 2:
+            raise ConfigError(f"members={self.shape.members}: at least 2, or nothing tells how far they disagree")
         size, actions, members = task.observation_space.size, task.action_space.size, self.shape.members
         self.obs_types = ("state",)
         self.noise_size = size
@@ -77,22 +80,25 @@ class StateEnsemble(WorldModel):
         self, latent: LatentState | None, action: Tensor | None, embedding: Tensor, noise: Tensor | None = None
     ) -> LatentState:
         """Believe the observation: every member starts there. ``noise`` draws the member that the row will show."""
-        rows, members = len(embedding), self.shape.members
-        if latent is not None:
-            member = latent["member"]
-        elif noise is None:
-            member = torch.full((rows,), -1, device=embedding.device)
-        else:
-            member = (noise[:, 0] * members).long().clamp(max=members - 1)
-        return LatentState(
+        rows = len(embedding)
+        believed = LatentState(
             {
-                "trajectories": embedding.unsqueeze(1).repeat(1, members, 1),
-                "member": member,
+                "trajectories": embedding.unsqueeze(1).repeat(1, self.shape.members, 1),
+                "member": torch.full((rows,), -1, device=embedding.device) if latent is None else latent["member"],
                 "reward": embedding.new_zeros(rows),
                 "continuation": embedding.new_ones(rows),
                 "spread": embedding.new_zeros(rows),
             }
         )
+        return self.choose(believed, noise) if latent is None else believed
+
+    def choose(self, latent: LatentState, noise: Tensor | None) -> LatentState:
+        """Draw the member whose trajectory a row shows; None for the mean of all."""
+        if noise is None:
+            member = torch.full_like(latent["member"], -1)
+        else:
+            member = (noise[:, 0] * self.shape.members).long().clamp(max=self.shape.members - 1)
+        return LatentState({**latent.values, "member": member})
 
     def imagine(self, latent: LatentState, action: Tensor, noise: Tensor | None = None) -> LatentState:
         """Advance every member's own trajectory by one step, all with the same noise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -60,12 +61,16 @@ class TrainedModel:
         return self.model.task
 
     def to(self, device: str | torch.device) -> TrainedModel:
-        """The same model on another device."""
+        """The same model on another device; this one stays where it is."""
+        device = torch.device(device)
+        world = self.model
+        if any(tensor.device != device for tensor in world.state_dict().values()):
+            world = copy.deepcopy(world).to(device)
         moved = {
             name: replace(part, **{f.name: getattr(part, f.name).to(device) for f in fields(part)})
             for name, part in (("starts", self.starts), ("support", self.support), ("calibration", self.calibration))
         }
-        return replace(self, model=self.model.to(device), **moved)  # type: ignore[arg-type]
+        return replace(self, model=world, **moved)  # type: ignore[arg-type]
 
     def save(self, folder: Path) -> None:
         """Write the folder: complete under a temporary name, then renamed over an older one."""
@@ -116,7 +121,7 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> Trained
     config, tensors = read_json(folder / "config.json", ModelError), read_tensors(folder / "model.safetensors")
     try:
         family, shape = FAMILIES[config["family"]]
-        world = family(TaskSpec.from_dict(config["task"]), shape(**config["model"]))
+        world = family(TaskSpec.from_dict(config["task"]), shape(**config["model"])).float()
         world.load_state_dict(_part(tensors, "model"))
         trained = TrainedModel(
             model=world.eval().requires_grad_(False),

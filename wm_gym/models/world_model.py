@@ -67,6 +67,15 @@ class WorldModel(nn.Module, ABC):
         """
 
     @abstractmethod
+    def choose(self, latent: LatentState, noise: Tensor | None) -> LatentState:
+        """Choose which of the model's beliefs each row shows from now on.
+
+        Args:
+            latent: B rows.
+            noise: (B, noise_size) uniform in (0, 1); None for the mean of all beliefs.
+        """
+
+    @abstractmethod
     def imagine(self, latent: LatentState, action: Tensor, noise: Tensor | None = None) -> LatentState:
         """Take a step without an observation.
 

@@ -1,5 +1,5 @@
-"""What acts: policies trained with stable-baselines3, their export as plain data, and random ones."""
+"""What acts: policies trained with stable-baselines3, and their export as plain data."""
 
-from wm_gym.policies.policy import Actor, Policy, RandomPolicy, load_policy
+from wm_gym.policies.policy import Policy, PredictingPolicy, load_policy
 
-__all__ = ["Actor", "Policy", "RandomPolicy", "load_policy"]
+__all__ = ["Policy", "PredictingPolicy", "load_policy"]

@@ -14,15 +14,14 @@ from torch import Tensor
 from wm_gym.errors import ConfigError, ModelError, ObservationError
 from wm_gym.files import file_hash, read_json, write_json
 from wm_gym.models.checkpoint import read_tensors, write_tensors
-from wm_gym.types import BoxSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SCHEMA_VERSION = 1
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
-class Actor(Protocol):
-    """Anything that acts: SB3's algorithms and everything below."""
+class PredictingPolicy(Protocol):
+    """Anything that acts on observations alone: SB3's algorithms and exported policies."""
 
     def predict(self, observation: Array, *, deterministic: bool = True) -> tuple[Array, Any]:
         """Actions (B, A) for observations (B, S), or (A,) for (S,), and the actor's own state."""
@@ -80,22 +79,7 @@ class Policy:
         write_json(folder / "policy.json", {"schema_version": SCHEMA_VERSION, **described, "sha256": digest})
 
 
-class RandomPolicy:
-    """Uniform over the action space, from a generator of its own."""
-
-    def __init__(self, action_space: BoxSpec, seed: int) -> None:
-        self._low, self._high = np.array(action_space.low), np.array(action_space.high)
-        self._generator = np.random.default_rng(seed)
-
-    def predict(
-        self, observation: Array, state: None = None, episode_start: Any = None, deterministic: bool = True
-    ) -> tuple[Array, None]:
-        """Uniform actions for (S,) or (B, S)."""
-        shape = (*np.shape(observation)[:-1], len(self._low))
-        return self._generator.uniform(self._low, self._high, shape).astype(np.float32), None
-
-
-def load_policy(folder: str | Path, trust: bool = False) -> Actor:
+def load_policy(folder: str | Path, trust: bool = False) -> PredictingPolicy:
     """Load an exported policy, or an SB3 zip where that is trusted.
 
     Args:
@@ -124,7 +108,7 @@ def load_policy(folder: str | Path, trust: bool = False) -> Actor:
     return Policy(tensors, described["activation"], described["squash"], described.get("details", {}))
 
 
-def _load_zip(path: Path, trust: bool) -> Actor:
+def _load_zip(path: Path, trust: bool) -> PredictingPolicy:
     if not trust:
         raise ModelError(f"{path}: an SB3 zip can run any code when it is read; pass trust=true if it is your own")
     if not path.is_file():
@@ -134,7 +118,7 @@ def _load_zip(path: Path, trust: bool) -> Actor:
     failures = []
     for algorithm in (PPO, SAC, TD3, A2C, DDPG):
         try:
-            actor: Actor = algorithm.load(path, device="cpu")
+            actor: PredictingPolicy = algorithm.load(path, device="cpu")
         except Exception as error:  # each class refuses the others' zips in its own way
             failures.append(f"{algorithm.__name__}: {type(error).__name__}")
         else:

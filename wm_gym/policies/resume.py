@@ -1,4 +1,7 @@
-"""Everything that a stable-baselines3 learner needs to go on exactly where it stopped, as plain tensors."""
+"""Everything that a stable-baselines3 learner needs to go on where it stopped, as plain tensors.
+
+In imagination it goes on to the bit. In the physics the unfinished episode is lost, and a new one begins.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,8 @@ from wm_gym.envs.imagination import RolloutState
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ModelError
 from wm_gym.models.checkpoint import read_tensors, write_tensors
-from wm_gym.types import LatentState
 
 _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-_ROLLOUT = ("observation", "seeds", "steps", "episodes", "elapsed")
 
 
 def save_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
@@ -115,20 +116,17 @@ def _restore_sac(learner: SAC, tensors: dict[str, Tensor]) -> None:
 
 
 def _rollout_tensors(learner: BaseAlgorithm, env: WorldModelVecEnv) -> dict[str, Tensor]:
-    state = env.get_state()
-    tensors = {f"rollout.latent.{name}": value for name, value in state.latent.values.items()}
-    tensors |= {f"rollout.{name}": getattr(state, name) for name in _ROLLOUT}
-    tensors["rollout.returns"], tensors["rollout.lengths"] = (torch.from_numpy(v) for v in env.running())
-    tensors["rollout.first"] = torch.from_numpy(np.asarray(learner._last_episode_starts))
+    tensors = {f"rollout.{name}": value for name, value in env.get_state().tensors().items()}
+    tensors["running.returns"], tensors["running.lengths"] = (torch.from_numpy(v) for v in env.running())
+    tensors["running.first"] = torch.from_numpy(np.asarray(learner._last_episode_starts))
     return tensors
 
 
 def _restore_rollouts(learner: BaseAlgorithm, env: WorldModelVecEnv, tensors: dict[str, Tensor]) -> None:
-    prefix = "rollout.latent."
-    latent = LatentState({n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)})
-    state = RolloutState(latent, **{name: tensors[f"rollout.{name}"] for name in _ROLLOUT})
+    prefix = "rollout."
+    state = RolloutState.of_tensors({n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)})
     env.set_state(state)
-    env.set_running(tensors["rollout.returns"].numpy(), tensors["rollout.lengths"].numpy())
+    env.set_running(tensors["running.returns"].numpy(), tensors["running.lengths"].numpy())
     learner._last_obs = state.observation.numpy()
     learner._last_original_obs = None
-    learner._last_episode_starts = tensors["rollout.first"].numpy()
+    learner._last_episode_starts = tensors["running.first"].numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from wm_gym.policies.resume import restore_learner, save_learner
 from wm_gym.types import TaskSpec
 
 _SAVE_EVERY = 30.0  # seconds between two checkpoints
+_SEED_GAP = 1_000_003  # rows of one seed lie apart from those of the next: agents of different seeds share no rollout
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class LearnResult:
     curve: list[dict[str, float]]
     """Steps, wall seconds and mean return of the last hundred episodes of the training world, as it went."""
     wall_seconds: float
+    steps: int
+    """Taken; whole rollouts may be a few more than were asked for."""
 
 
 def learn(
@@ -83,7 +85,7 @@ def learn(
         config: see :class:`LearnConfig`.
         task: the robot.
         trained: the world model; None in the physics.
-        work: folder for checkpoints, removed at the end.
+        work: folder for checkpoints. It stays, complete, for the caller to remove once the result is safe.
         make_physics: builds the physical environment, needed for ``world="physics"``.
         watch: called now and then with the steps done and the policy so far.
 
@@ -104,16 +106,18 @@ def learn(
         "imagination": {k: str(v) for k, v in config.imagination.items()},
         "model": dict(trained.manifest.get("files", {})) if normalizer is not None and trained is not None else None,
     }
+    if isinstance(env, WorldModelVecEnv):
+        env.seed(config.seed * _SEED_GAP)  # SB3 has just seeded it with the bare seed
     keeper = _Keeper(work, env, config.steps, identity, watch)
     keeper.resume(learner)
     if (left := config.steps - learner.num_timesteps) > 0:
         learner.learn(left, callback=keeper, reset_num_timesteps=learner.num_timesteps == 0)
+        keeper.save()
     keeper.bar.close()
     env.close()
-    details = {name: identity[name] for name in ("algorithm", "world", "steps", "seed", "model")}
-    policy = export_policy(learner, {**details, "task": task.name})
-    shutil.rmtree(work, ignore_errors=True)
-    return LearnResult(policy, keeper.curve, keeper.elapsed())
+    details = {name: identity[name] for name in ("algorithm", "world", "seed", "model")}
+    policy = export_policy(learner, {**details, "task": task.name, "steps": learner.num_timesteps})
+    return LearnResult(policy, keeper.curve, keeper.elapsed(), learner.num_timesteps)
 
 
 def _world(
@@ -125,9 +129,7 @@ def _world(
     if config.world == "imagination":
         if trained is None:
             raise ConfigError("world=imagination needs a model: model=NAME or model=FOLDER")
-        # Rows of one seed lie apart from those of the next, so that agents of different seeds share no rollout.
-        first = config.seed * 1_000_003
-        return WorldModelVecEnv(trained, config.num_envs, seed=first, **config.imagination)
+        return WorldModelVecEnv(trained, config.num_envs, **config.imagination)
     if make_physics is None or task.env_id is None:
         raise ConfigError(f"{task.name} has no simulator: world=physics is not possible")
     build = make_physics
