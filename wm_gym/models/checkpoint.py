@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from wm_gym.errors import ModelError
@@ -19,8 +19,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file: a kill at any moment leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    # Every tensor gets memory of its own: safetensors refuses two names for one storage.
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, partial)
+    # Every tensor gets memory of its own: safetensors refuses two names for one storage. The bytes are written here,
+    # because its own writer makes files that nobody else may read.
+    partial.write_bytes(save({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}))
     flush(partial)
     os.replace(partial, path)
 
