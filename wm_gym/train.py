@@ -23,6 +23,7 @@ from wm_gym.files import read_json, write_json
 from wm_gym.models.device import usable_device
 from wm_gym.models.fitting import FitConfig, FitProgress, fit, rollout_error
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
+from wm_gym.models.temperature import choose_temperature
 from wm_gym.models.trained import StartStates, TrainedModel, load_model
 from wm_gym.models.trust import Calibration, Support
 from wm_gym.models.world_model import WorldModel
@@ -95,6 +96,7 @@ def train(config: TrainConfig) -> TrainedModel:
     validation = _from_many_moments(episodes["validation"], fit_config.selection_horizon, config.device)
     progress = _fit_with_bar(model, windows, validation, fit_config, config, work)
     model.eval().requires_grad_(False)
+    temperatures = choose_temperature(model, validation, config.seed)
     error = rollout_error(model, validation)
     calibration = _from_many_moments(episodes["calibration"], int(dataset.lengths.max()), config.device)
     trained = TrainedModel(
@@ -102,7 +104,7 @@ def train(config: TrainConfig) -> TrainedModel:
         starts=_starts(episodes["train"], config.seed),
         support=_support(episodes["train"]),
         calibration=Calibration.measure(model, calibration, torch.Generator().manual_seed(config.seed)),
-        manifest=_manifest(config, dataset, split, episodes["train"], progress),
+        manifest=_manifest(config, dataset, split, episodes["train"], progress, temperatures),
     ).to("cpu")
     folder = Path(config.output)
     trained.save(folder)
@@ -213,6 +215,7 @@ def _manifest(
     split: Split,
     episodes: Sequence[Episode],
     progress: FitProgress,
+    temperatures: dict[str, float],
 ) -> dict[str, Any]:
     returns: dict[str, list[float]] = {}
     for episode in episodes:
@@ -237,6 +240,7 @@ def _manifest(
             "updates": progress.update,
             "best_update": progress.best_update,
             "validation_error": progress.best_error,
+            "energy_score_by_temperature": temperatures,
             "wall_seconds": round(progress.seconds, 1),
         },
         "versions": {

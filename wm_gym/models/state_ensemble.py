@@ -36,6 +36,7 @@ class StateEnsembleConfig:
     layers: int = 3
     head_width: int = 96
     """Of the network that judges a transition: reward and termination."""
+    head_layers: int = 3
 
 
 class StateEnsemble(WorldModel):
@@ -46,6 +47,8 @@ class StateEnsemble(WorldModel):
     """
 
     family: ClassVar[str] = "state_ensemble"
+    temperature: Tensor
+    """Scalar: the share of the predicted standard deviation that imagination samples; see ``temperature.py``."""
     context = 0
 
     def __init__(self, task: TaskSpec, config: StateEnsembleConfig | None = None) -> None:
@@ -64,7 +67,8 @@ class StateEnsemble(WorldModel):
         self._quaternions = list(described.quaternions)
         features = size + len(self._angles)
         self.dynamics = EnsembleMLP(members, features + actions, self.shape.width, self.shape.layers, 2 * size)
-        self.judge = EnsembleMLP(members, 2 * features + actions, self.shape.head_width, 2, 2)
+        self.judge = EnsembleMLP(members, 2 * features + actions, self.shape.head_width, self.shape.head_layers, 2)
+        self.register_buffer("temperature", torch.ones(()))
 
     def config(self) -> dict[str, Any]:
         """The values of :class:`StateEnsembleConfig`."""
@@ -107,7 +111,7 @@ class StateEnsemble(WorldModel):
         action = self.normalizer.action(action).expand(members, -1, -1)
         mean, log_variance = self._change(state, action)
         if noise is not None:
-            mean = mean + (0.5 * log_variance).exp() * _standard_normal(noise)
+            mean = mean + self.temperature * (0.5 * log_variance).exp() * _standard_normal(noise)
         following = self._follow(state, mean)
         reward, logit = self._judge(state, action, following)
         reward = self.normalizer.bound_reward(self.normalizer.reward_mean + self.normalizer.reward_std * reward)
