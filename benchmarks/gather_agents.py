@@ -33,8 +33,9 @@ def main(config: GatherConfig) -> None:
         raise ConfigError(f"agents of several robots ({', '.join(tasks)}) do not share a table")
     machines = sorted({f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in results})
     rows = [_row(result) for result in sorted(results, key=lambda r: (r["world"], r["algorithm"], r["seed"]))]
-    commands = [result["command"] for result in results]
-    write_json(Path(config.output), {"command": "; ".join(commands), "machine": "; ".join(machines), "rows": rows})
+    write_json(
+        Path(config.output), {"command": "; ".join(_commands(results)), "machine": "; ".join(machines), "rows": rows}
+    )
     for row in rows:
         print(f"{row['method']:<24} seed {row['seed']}  {row['physical_return']:>10.2f}")
     print(f"results: {config.output}")
@@ -45,6 +46,18 @@ def _read(folder: Path) -> dict[str, Any]:
     if not result.get("trial"):
         raise DataError(f"{folder}: was not tried in the physics; train it again with a robot that has a simulator")
     return result
+
+
+def _commands(results: list[dict[str, Any]]) -> list[str]:
+    """One command for each method, that of its first seed; the others differ in the seed and the output alone."""
+    methods: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for result in sorted(results, key=lambda r: int(r["seed"])):
+        methods.setdefault((result["world"], result["algorithm"]), []).append(result)
+    described = []
+    for members in methods.values():
+        others = ", ".join(str(member["seed"]) for member in members[1:])
+        described.append(members[0]["command"] + (f" (likewise seed {others})" if others else ""))
+    return described
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:

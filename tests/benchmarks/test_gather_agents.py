@@ -1,0 +1,62 @@
+"""``python benchmarks/gather_agents.py`` as a person runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "gather_agents.py"
+
+
+def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", mean=-4.0):
+    interval = {"value": mean, "low": mean - 1, "high": mean + 1}
+    dreamt = {"value": mean + 2, "low": 0.0, "high": 0.0} if world == "imagination" else None
+    trial = {algorithm: {"physical": interval, "imagined": dreamt, "gap": None, "physical_returns": [mean, mean]}}
+    result = {
+        "task": task,
+        "algorithm": algorithm,
+        "world": world,
+        "seed": seed,
+        "steps": 300,
+        "real_steps": 100,
+        "trial": trial,
+        "wall_seconds": 12.5,
+        "command": f"python train {algorithm} seed={seed}",
+        "machine": {"processor": "abacus", "cores": 2},
+    }
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def gather(*arguments):
+    return subprocess.run([sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_rows_are_sorted_and_hold_what_the_agents_hold(tmp_path):
+    folders = [
+        agent(tmp_path / "b", seed=1, mean=-5.0),
+        agent(tmp_path / "c", world="physics", algorithm="sac", mean=-6.0),
+        agent(tmp_path / "a", seed=0),
+    ]
+    done = gather(f"agents=[{','.join(map(str, folders))}]", f"output={tmp_path / 'table.json'}")
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert [(r["method"], r["seed"], r["physical_return"], r["imagined_return"]) for r in table["rows"]] == [
+        ("PPO in imagination", 0, -4.0, -2.0),
+        ("PPO in imagination", 1, -5.0, -3.0),
+        ("SAC in MuJoCo", 0, -6.0, None),
+    ]
+    assert table["rows"][0]["episode_returns"] == [-4.0, -4.0] and table["machine"] == "abacus, 2 cores"
+    assert table["command"] == "python train ppo seed=0 (likewise seed 1); python train sac seed=0"
+
+
+def test_agents_of_two_robots_share_no_table(tmp_path):
+    folders = [agent(tmp_path / "a"), agent(tmp_path / "b", task="hopper")]
+    done = gather(f"agents=[{','.join(map(str, folders))}]", f"output={tmp_path / 'table.json'}")
+    assert done.returncode == 1 and "hopper, reacher" in done.stderr and not (tmp_path / "table.json").exists()
+
+
+def test_a_missing_agent_is_named(tmp_path):
+    done = gather(f"agents=[{tmp_path / 'nobody'}]", f"output={tmp_path / 'table.json'}")
+    assert done.returncode == 1 and "nobody" in done.stderr and len(done.stderr.splitlines()) == 1
