@@ -54,7 +54,7 @@ def _commands(results: list[dict[str, Any]]) -> list[str]:
     for result in sorted(results, key=lambda r: int(r["seed"])):
         methods.setdefault((result["world"], result["algorithm"]), []).append(result)
     described = []
-    for members in methods.values():
+    for _, members in sorted(methods.items()):
         others = ", ".join(str(member["seed"]) for member in members[1:])
         described.append(members[0]["command"] + (f" (likewise seed {others})" if others else ""))
     return described

@@ -43,7 +43,9 @@ def test_every_link_leads_to_a_file():
 
 def test_every_command_names_a_program_and_settings_that_exist():
     """The programs' own --help is asked, so that a renamed setting is met here."""
-    commands = re.findall(r"`python ((?:\w+/\w+\.py|-m wm_gym\.\w+) [^`]*=[^`]*)`", README)
+    commands = re.findall(
+        r"`python ((?:\w+/\w+\.py|-m wm_gym\.\w+) [^`]*=[^`]*)`", README.partition("## The programs")[2]
+    )
     assert len(commands) == 5
     for command in commands:
         program = command.split()[:2] if command.startswith("-m") else command.split()[:1]
