@@ -43,6 +43,9 @@ class PointModel(WorldModel):
     def observe(self, latent, action, embedding, noise=None):
         return LatentState({"x": embedding})
 
+    def choose(self, latent, noise):
+        return latent
+
     def imagine(self, latent, action, noise=None):
         following = latent["x"] + action + self._drift
         return LatentState({"x": torch.where(following.abs() > self._break_at, torch.nan, following)})
