@@ -21,7 +21,8 @@ from wm_gym.data.segments import Split, Windows, split_episodes
 from wm_gym.errors import ConfigError, ModelError
 from wm_gym.files import read_json, write_json
 from wm_gym.models.device import usable_device
-from wm_gym.models.fitting import FitConfig, FitProgress, fit, rollout_error
+from wm_gym.models.fitting import FitConfig, FitProgress, fit
+from wm_gym.models.open_loop import rollout_error
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.temperature import choose_temperature
 from wm_gym.models.trained import StartStates, TrainedModel, load_model

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from wm_gym.models.fitting import FitConfig, fit, rollout_error
+from wm_gym.models.fitting import FitConfig, fit
+from wm_gym.models.open_loop import rollout_error
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.types import BoxSpec, Episode, Observation, ObservationMap, Segment, TaskSpec
 

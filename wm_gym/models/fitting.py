@@ -19,8 +19,9 @@ from torch import Tensor
 
 from wm_gym.errors import ModelError
 from wm_gym.models.checkpoint import read_tensors, write_tensors
+from wm_gym.models.open_loop import rollout_error
 from wm_gym.models.world_model import WorldModel
-from wm_gym.types import Observation, Segment
+from wm_gym.types import Segment
 
 
 @dataclass(frozen=True)
@@ -120,24 +121,6 @@ def fit(
                 state.save(checkpoint)
     model.load_state_dict(state.best)
     return progress
-
-
-@torch.no_grad()
-def rollout_error(model: WorldModel, segment: Segment) -> Tensor:
-    """Open-loop nRMSE by horizon of the mean rollout: (L,), over the recorded rows of each step."""
-    latent = model.observe(None, None, model.encode(Observation(state=segment.observations[:, 0])))
-    errors = []
-    for step in range(segment.actions.shape[1]):
-        latent = model.imagine(latent, segment.actions[:, step])
-        decoded = model.predict(latent).state
-        if decoded is None:
-            raise ModelError(f"a model of family {model.family!r} decodes no state: its rollout error is unknown")
-        error = model.normalizer.error(decoded - segment.observations[:, step + 1])
-        # A rollout that has left every bound counts as ten standard deviations, not as a hole in the mean.
-        error = torch.nan_to_num(error, nan=10.0).clamp(max=10.0)
-        mask = segment.mask[:, step]
-        errors.append((error * mask).sum() / mask.sum().clamp(min=1))
-    return torch.stack(errors)
 
 
 class _Training:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wm_gym.models.open_loop import mean_of_recorded, play_open_loop
 from wm_gym.models.state_ensemble import StateEnsemble
-from wm_gym.types import Observation, Segment
+from wm_gym.types import Segment
 
 CANDIDATES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 
@@ -33,25 +34,7 @@ def energy_score(model: StateEnsemble, segment: Segment, generator: torch.Genera
 
     It is lowest for the true distribution (Gneiting and Raftery 2007, section 4.3); estimated from two rollouts a row.
     """
-    first, second = (_sampled_rollout(model, segment, generator) for _ in range(2))
+    first, second = (play_open_loop(model, segment, generator)[0] for _ in range(2))
     truth, distance = segment.observations[:, 1:], model.normalizer.error
     to_truth = (distance(first - truth) + distance(second - truth)) / 2
-    score = (to_truth - distance(first - second) / 2) * segment.mask
-    return score.sum(0) / segment.mask.sum(0).clamp(min=1)
-
-
-def _sampled_rollout(model: StateEnsemble, segment: Segment, generator: torch.Generator) -> Tensor:
-    rows, length = segment.mask.shape
-
-    def noise() -> Tensor:
-        drawn = torch.rand(rows, model.noise_size, generator=generator).clamp(1e-6, 1 - 1e-6)
-        return drawn.to(segment.actions.device)
-
-    latent = model.observe(None, None, model.encode(Observation(state=segment.observations[:, 0])), noise())
-    states = []
-    for step in range(length):
-        latent = model.imagine(latent, segment.actions[:, step], noise())
-        shown = model.predict(latent).state
-        assert shown is not None
-        states.append(shown)
-    return torch.stack(states, 1)
+    return mean_of_recorded(to_truth - distance(first - second) / 2, segment)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wm_gym.errors import ModelError
+from wm_gym.models.open_loop import mean_of_recorded, play_open_loop
 from wm_gym.models.world_model import WorldModel
-from wm_gym.types import Observation, Segment
+from wm_gym.types import Segment
 
 _TRUSTED_ERROR = 0.5  # nRMSE at which half of a dimension's own standard deviation is lost
 
@@ -65,29 +65,14 @@ class Calibration:
     @torch.no_grad()
     def measure(cls, model: WorldModel, segment: Segment, generator: torch.Generator) -> Calibration:
         """Roll the recorded actions out in imagination, sampled and as the mean, and compare with what was recorded."""
-        rows, length = segment.mask.shape
         expected, scales = [], []
-        for sampled in (True, False):
-
-            def noise(sampled: bool = sampled) -> Tensor | None:
-                drawn = torch.rand(rows, model.noise_size, generator=generator).clamp(1e-6, 1 - 1e-6)
-                return drawn.to(segment.actions.device) if sampled else None
-
-            latent = model.observe(None, None, model.encode(Observation(state=segment.observations[:, 0])), noise())
-            errors, spreads = [], []
-            for step in range(length):
-                latent = model.imagine(latent, segment.actions[:, step], noise())
-                prediction, mask = model.predict(latent), segment.mask[:, step]
-                if prediction.state is None:
-                    raise ModelError(f"a model of family {model.family!r} decodes no state to calibrate on")
-                error = model.normalizer.error(prediction.state - segment.observations[:, step + 1])
-                count = mask.sum().clamp(min=1)
-                errors.append((error.clamp(max=10.0) * mask).sum() / count)
-                spreads.append((prediction.spread * mask).sum() / count)
-            expected.append(torch.stack(errors))
-            scales.append(expected[-1] / torch.stack(spreads).clamp(min=1e-9))
+        for source in (generator, None):
+            states, spreads = play_open_loop(model, segment, source)
+            error = model.normalizer.error(states - segment.observations[:, 1:]).clamp(max=10.0)
+            expected.append(mean_of_recorded(error, segment))
+            scales.append(expected[-1] / mean_of_recorded(spreads, segment).clamp(min=1e-9))
         beyond = (expected[0] > _TRUSTED_ERROR).nonzero()
-        horizon = torch.tensor(length) if len(beyond) == 0 else beyond[0, 0].cpu()
+        horizon = torch.tensor(segment.mask.shape[1]) if len(beyond) == 0 else beyond[0, 0].cpu()
         return cls(torch.stack(scales).cpu(), horizon)
 
     def expected_error(self, spread: Tensor, elapsed: Tensor, deterministic: bool) -> Tensor:
