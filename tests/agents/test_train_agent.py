@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wm_gym.models import list_models
 from wm_gym.policies import load_policy
 
 PROGRAM = Path(__file__).resolve().parents[2] / "agents" / "train_agent.py"
@@ -20,7 +19,6 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.skipif("reacher" not in list_models(), reason="no shipped model")
 def test_an_agent_from_imagination_is_tried_in_both_worlds(tmp_path):
     output = tmp_path / "agent"
     done = run("model=reacher", "algorithm=ppo", "steps=256", "seed=3", f"output={output}", *QUICK)

@@ -51,7 +51,6 @@ def test_checkers_of_gymnasium_and_sb3_find_nothing(model):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", *ALLOWED)
-@pytest.mark.skipif("reacher" not in list_models(), reason="no shipped model")
 def test_torchrls_checker_finds_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # importing torchrl warns about its own optional parts
