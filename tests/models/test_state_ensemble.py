@@ -172,6 +172,18 @@ def test_quaternions_stay_on_the_sphere():
     assert world.predict(latent).state[0, 1:].norm().item() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_every_kind_of_number_lets_the_gradient_through():
+    torch.manual_seed(0)
+    world = StateEnsemble(task(9, sin_cos=((0, 1),), quaternions=(2,), angles=(6,)), SMALL)
+    observations = torch.randn(6, 4, 9)
+    ones = torch.ones(6, 3)
+    segment = Segment(observations, ones.unsqueeze(-1), ones, torch.zeros(6, 3), ones)
+    world.loss(segment, 3).total.backward()
+    gradients = [parameter.grad for parameter in world.parameters()]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+    assert all(gradient.abs().sum() > 0 for gradient in gradients[:2])
+
+
 def test_padding_is_worth_nothing(model):
     whole = segment_of([pendulum(s) for s in range(6)])
     mask = whole.mask.clone()

@@ -206,7 +206,8 @@ class StateEnsemble(WorldModel):
             length = (sine.square() + cosine.square()).sqrt().clamp(min=1e-6)
             state[..., self._sin], state[..., self._cos] = sine / length, cosine / length
         for first in self._quaternions:
-            state[..., first : first + 4] = F.normalize(state[..., first : first + 4], dim=-1, eps=1e-6)
+            turned = state[..., first : first + 4].clone()  # a view that is written to would spoil the gradient
+            state[..., first : first + 4] = F.normalize(turned, dim=-1, eps=1e-6)
         return state
 
     def _judge(self, state: Tensor, action: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
