@@ -195,10 +195,10 @@ def _plain(interval: Interval | None) -> dict[str, float] | None:
 
 
 def _print_table(trial: list[Returns]) -> None:
-    print(f"\n{'return per episode':<20}{'MuJoCo':>26}{'imagination':>26}{'gap':>26}")
+    print(f"\n{'return per episode':<20}{'MuJoCo':>30}{'imagination':>30}{'gap':>30}")
     for returns in trial:
         cells = [_shown(value) for value in (returns.physical, returns.imagined, returns.gap)]
-        print(f"{returns.name:<20}" + "".join(f"{cell:>26}" for cell in cells))
+        print(f"{returns.name:<20}" + "".join(f"{cell:>30}" for cell in cells))
 
 
 def _shown(interval: Interval | None) -> str:
