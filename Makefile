@@ -14,7 +14,7 @@ REPORT = $(DEMO)/report$(if $(filter-out committed,$(control)),_control_$(contro
 .NOTPARALLEL:
 
 help:
-	@echo "make demo       record a robot arm, learn it, train in imagination, compare with MuJoCo: about 15 minutes"
+	@echo "make demo       record a robot arm, learn it, train in imagination, compare with MuJoCo: about 10 minutes"
 	@echo "                (control=run also trains the policy in MuJoCo that the report compares with)"
 	@echo "make test       the tests: about 5 minutes"
 	@echo "make test-slow  the tests that learn something"
@@ -41,11 +41,11 @@ demo: $(INSTALLED)
 	@echo; echo "The demo is complete: open $(REPORT)/report.html (delete $(DEMO)/ to run it again)"
 
 plan:
-	@echo "The main job on Reacher, the two-joint robot arm. About 15 minutes on two cores, without a GPU:"
+	@echo "The main job on Reacher, the two-joint robot arm. About 10 minutes on two cores, without a GPU:"
 	@echo "  1. record 20,000 steps in MuJoCo, with its camera             1 minute"
-	@echo "  2. fit a world model to them                                  8 minutes"
-	@echo "  3. train PPO in the world model alone, then try it in MuJoCo  3 minutes"
-	@echo "  4. compare the world model and the policy with MuJoCo         2 minutes$(if \
+	@echo "  2. fit a world model to them                                  7 minutes"
+	@echo "  3. train PPO in the world model alone, then try it in MuJoCo  2 minutes"
+	@echo "  4. compare the world model and the policy with MuJoCo         1 minute$(if \
 		$(filter run,$(control)), and 6 for SAC in MuJoCo)"
 	@echo "Interrupted, the same command goes on. Everything is written to $(DEMO)/."
 
