@@ -55,7 +55,7 @@ def test_an_interrupted_training_ends_with_the_same_policy(point_mass, tmp_path,
 def test_another_trainings_remains_are_not_taken_up(point_mass, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_SAVE_EVERY", 0.0)
     work = tmp_path / "work"
-    keeper = training._Keeper(work, None, 10, {"seed": 1}, None)
+    keeper = training._Keeper(work, None, 10, {"seed": 1})
     keeper.resume(None)
     keeper.bar.close()
     with pytest.raises(ConfigError, match="other settings"):

@@ -159,7 +159,7 @@ class StateEnsemble(WorldModel):
             if step == 0:
                 surprise = error.detach().square() * (-log_variance).exp() + log_variance
                 likelihood = 0.5 * (surprise.mean(-1) * valid).sum() / valid.sum().clamp(min=1)
-            # What is fed back is the mean: feeding back samples made every horizon worse (docs/log.md).
+            # What is fed back is the mean; runs that fed back samples predicted worse (docs/log.md).
             following = self._follow(state, mean)
             # The judge learns from where the rollout is, against what was recorded there: its inputs carry no
             # gradient, so that the dynamics answer to the observations alone.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
@@ -77,7 +76,6 @@ def learn(
     trained: TrainedModel | None,
     work: Path,
     make_physics: Callable[[TaskSpec], Any] | None = None,
-    watch: Callable[[int, Policy], None] | None = None,
 ) -> LearnResult:
     """Train an agent, going on from the checkpoint in ``work`` if an earlier call left one.
 
@@ -87,7 +85,6 @@ def learn(
         trained: the world model; None in the physics.
         work: folder for checkpoints. It stays, complete, for the caller to remove once the result is safe.
         make_physics: builds the physical environment, needed for ``world="physics"``.
-        watch: called now and then with the steps done and the policy so far.
 
     Raises:
         ConfigError: a setting does not exist, or ``work`` belongs to another training.
@@ -108,7 +105,7 @@ def learn(
     }
     if isinstance(env, WorldModelVecEnv):
         env.seed(config.seed * _SEED_GAP)  # SB3 has just seeded it with the bare seed
-    keeper = _Keeper(work, env, config.steps, identity, watch)
+    keeper = _Keeper(work, env, config.steps, identity)
     keeper.resume(learner)
     if (left := config.steps - learner.num_timesteps) > 0:
         learner.learn(left, callback=keeper, reset_num_timesteps=learner.num_timesteps == 0)
@@ -147,10 +144,9 @@ class _Keeper(BaseCallback):
         env: VecEnv,
         steps: int,
         identity: Mapping[str, Any],
-        watch: Callable[[int, Policy], None] | None,
     ) -> None:
         super().__init__()
-        self._work, self._env, self._identity, self._watch = work, env, dict(identity), watch
+        self._work, self._env, self._identity = work, env, dict(identity)
         self.curve: list[dict[str, float]] = []
         self._before, self._started = 0.0, time.perf_counter()
         self._saved = self._started
@@ -193,9 +189,6 @@ class _Keeper(BaseCallback):
             point = {"steps": float(self.num_timesteps), "seconds": round(self.elapsed(), 1), "return": round(mean, 3)}
             self.curve.append(point)
             self.bar.set_postfix_str(f"return {mean:.2f}")
-            if self._watch is not None:
-                with torch.random.fork_rng():
-                    self._watch(self.num_timesteps, export_policy(self.model, self._identity))
         if time.perf_counter() - self._saved > _SAVE_EVERY and self.num_timesteps > 0:
             self.save()
 
