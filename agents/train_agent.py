@@ -53,6 +53,7 @@ class AgentConfig:
     horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the task's episode limit"})
     uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
     penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
+    normalize: bool = field(default=False, metadata={"help": "running scales of observation and reward, in physics"})
     settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of the SB3 algorithm, replacing ours"})
 
 
@@ -123,6 +124,7 @@ def _learn_config(config: AgentConfig) -> LearnConfig:
         seed=config.seed,
         settings=config.settings,
         imagination={} if physics else imagination,
+        normalize=config.normalize,
     )
 
 

@@ -45,6 +45,15 @@ def test_a_control_is_trained_in_the_physics(tmp_path):
     assert result["world"] == "physics" and result["real_steps"] == 100 and result["trial"]["sac"]["imagined"] is None
 
 
+def test_a_policy_for_recordings_is_trained_with_running_scales(tmp_path):
+    short = ["steps=64", "num_envs=2", "settings={n_steps:32,batch_size:32}", "episodes=2"]
+    done = run("world=physics", "task=hopper", "normalize=true", f"output={tmp_path / 'a'}", *short)
+    assert done.returncode == 0, done.stderr
+    policy = load_policy(tmp_path / "a")
+    assert policy.tensors["mean"][0] == pytest.approx(1.25, abs=0.1)  # the height at which it starts, m
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["settings"]["normalize"] is True
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -1,15 +1,40 @@
+from dataclasses import replace
+
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from wm_gym.errors import ConfigError
 from wm_gym.policies import training
+from wm_gym.policies.learners import build_learner, export_policy
+from wm_gym.policies.resume import restore_learner, save_learner
 from wm_gym.policies.training import LearnConfig, learn
 
 SETTINGS = {
     "ppo": {"n_steps": 8, "batch_size": 16, "n_epochs": 2},
     "sac": {"learning_starts": 20, "buffer_size": 500, "batch_size": 16, "gradient_steps": 1},
 }
+
+
+class FarLine(gym.Env):
+    """A point drawn from N(1000, 5), observed with a constant 3 beside it, for episodes of ten steps; reward 7."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._left = 10
+        return self._observe(), {}
+
+    def step(self, action):
+        self._left -= 1
+        return self._observe(), 7.0, self._left == 0, False, {}
+
+    def _observe(self):
+        return np.array([self.np_random.normal(1000.0, 5.0), 3.0], np.float32)
 
 
 class InterruptedTrainingError(Exception):
@@ -69,6 +94,7 @@ def test_another_trainings_remains_are_not_taken_up(point_mass, tmp_path, monkey
         ({"steps": 0}, "steps=0"),
         ({"num_envs": -1}, "num_envs=-1"),
         ({"world": "physics"}, "has no simulator"),
+        ({"normalize": True}, "normalize=true: only for world=physics"),
     ],
 )
 def test_bad_settings_are_named(point_mass, tmp_path, changes, named):
@@ -90,3 +116,47 @@ def test_it_learns_to_stay_in_the_middle(point_mass, tmp_path):
     assert learned.curve[-1]["return"] > learned.curve[0]["return"] / 2
     push, _ = learned.policy.predict(np.array([[0.7, 0.0], [-0.7, 0.0]]))
     assert push[0] < 0 < push[1]
+
+
+def _normalized(algorithm, seed=0, **settings):
+    env = VecNormalize(DummyVecEnv([FarLine] * 2))
+    return build_learner(algorithm, env, seed, 200, overrides=SETTINGS[algorithm] | settings), env
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_running_scales_are_exported_with_the_policy(algorithm):
+    learner, env = _normalized(algorithm, gamma=0.9)
+    assert env.gamma == 0.9
+    learner.learn(200)
+    policy = export_policy(learner, {})
+    assert policy.tensors["mean"].tolist() == pytest.approx([1000, 3], abs=2)
+    assert policy.tensors["scale"][0] == pytest.approx(5, rel=0.3)
+    observations = np.random.default_rng(1).normal([1000, 3], [5, 0], (50, 2)).astype(np.float32)
+    expected, _ = learner.predict(env.normalize_obs(observations), deterministic=True)
+    np.testing.assert_allclose(policy.predict(observations)[0], expected, atol=1e-4)
+
+
+def test_running_scales_survive_an_interruption(tmp_path):
+    learner, env = _normalized("ppo")
+    learner.learn(200)
+    save_learner(tmp_path / "learner.safetensors", learner, env)
+    twin, other = _normalized("ppo", seed=5)
+    restore_learner(tmp_path / "learner.safetensors", twin, other)
+    for name in ("obs_rms", "ret_rms"):
+        for part in ("mean", "var", "count"):
+            np.testing.assert_array_equal(getattr(getattr(env, name), part), getattr(getattr(other, name), part))
+    for name, value in export_policy(learner, {}).tensors.items():
+        assert torch.equal(value, export_policy(twin, {}).tensors[name]), name
+    twin.learn(50, reset_num_timesteps=False)
+    assert other.obs_rms.count > env.obs_rms.count
+
+
+def test_ppo_in_the_physics_has_settings_of_its_own_where_it_is_scaled(point_mass, tmp_path):
+    task = replace(point_mass.task, env_id="FarLine-v0")
+    settings = config("ppo", world="physics", num_envs=2, normalize=True, settings={"n_steps": 64})
+    learned = learn(settings, task, None, tmp_path / "work", lambda task: FarLine())
+    assert learned.policy.tensors["mean"][0] == pytest.approx(1000, abs=2)
+    assert learned.curve[-1]["return"] == 70.0  # told in the task's own units
+    learner = build_learner("ppo", VecNormalize(DummyVecEnv([FarLine])), 0, 100)
+    assert (learner.n_steps, learner.batch_size, learner.gamma) == (256, 128, 0.99)
+    assert learner.policy.log_std.tolist() == [-1.0]

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import Tensor, nn
 
 from wm_gym.errors import ConfigError
@@ -48,10 +48,11 @@ def build_learner(
 
     Args:
         algorithm: ``ppo`` or ``sac``.
-        env: where it will learn.
+        env: where it will learn. A ``VecNormalize`` is given the algorithm's own discount.
         seed: of its weights and draws.
         steps: it will learn for; PPO's learning rate falls to nearly nothing over them.
-        normalizer: scales the observations; None leaves them raw and all settings SB3's own.
+        normalizer: scales the observations; None leaves them to ``env``, and settings are SB3's own but for PPO in a
+            ``VecNormalize``.
         overrides: keyword arguments of the algorithm.
 
     Raises:
@@ -65,14 +66,19 @@ def build_learner(
             "features_extractor_kwargs": scaled,
         }
         settings |= _ppo_in_imagination(env, network) if algorithm == "ppo" else _sac_in_imagination(env, network)
+    elif isinstance(env, VecNormalize) and algorithm == "ppo":
+        settings |= _ppo_in_physics()
     settings |= dict(overrides or {})
     learners: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC}
     if algorithm not in learners:
         raise ConfigError(f"algorithm={algorithm!r}: one of {', '.join(learners)}")
     try:
-        return learners[algorithm]("MlpPolicy", env, **settings)
+        learner = learners[algorithm]("MlpPolicy", env, **settings)
     except TypeError as error:
         raise ConfigError(f"{algorithm} of stable-baselines3 refuses a setting: {error}") from error
+    if isinstance(env, VecNormalize):
+        env.gamma = learner.gamma  # type: ignore[attr-defined]
+    return learner
 
 
 def _ppo_in_imagination(env: VecEnv, network: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +90,17 @@ def _ppo_in_imagination(env: VecEnv, network: dict[str, Any]) -> dict[str, Any]:
         "learning_rate": FallingRate(1e-3),
         "gamma": 0.95,
         "policy_kwargs": network | {"net_arch": [64, 64], "log_std_init": -0.5},
+    }
+
+
+def _ppo_in_physics() -> dict[str, Any]:
+    """A handful of robots whose steps cost: small batches, used often, and so little noise that walkers stand."""
+    return {
+        "n_steps": 256,
+        "batch_size": 128,
+        "n_epochs": 5,
+        "learning_rate": FallingRate(3e-4),
+        "policy_kwargs": {"net_arch": [64, 64], "log_std_init": -1.0},
     }
 
 
@@ -111,7 +128,11 @@ class FallingRate:
 
 
 def export_policy(learner: BaseAlgorithm, details: Mapping[str, Any]) -> Policy:
-    """The mean action of a learner's actor as a :class:`~wm_gym.policies.Policy`."""
+    """The mean action of a learner's actor as a :class:`~wm_gym.policies.Policy`.
+
+    The running mean and standard deviation of a ``VecNormalize`` become the policy's own; that it clips what lies more
+    than ten deviations away is the one thing lost.
+    """
     space = learner.action_space
     assert isinstance(space, spaces.Box)
     if isinstance(learner, PPO):
@@ -127,9 +148,16 @@ def export_policy(learner: BaseAlgorithm, details: Mapping[str, Any]) -> Policy:
     linears = [module for module in (*body, head) if isinstance(module, nn.Linear)]
     activation = next(_ACTIVATIONS[type(module)] for module in body if type(module) in _ACTIVATIONS)
     size = int(linears[0].in_features)
+    mean, scale = torch.zeros(size), torch.ones(size)
+    if isinstance(extractor, ScaledObservation):
+        mean, scale = extractor.mean, extractor.scale
+    elif (running := learner.get_vec_normalize_env()) is not None:
+        statistics: Any = running.obs_rms  # SB3 declares the dict that it is where observations are one
+        mean = torch.from_numpy(statistics.mean)
+        scale = torch.from_numpy(statistics.var + running.epsilon).sqrt()
     tensors = {
-        "mean": extractor.mean if isinstance(extractor, ScaledObservation) else torch.zeros(size),
-        "scale": extractor.scale if isinstance(extractor, ScaledObservation) else torch.ones(size),
+        "mean": mean,
+        "scale": scale,
         "low": torch.from_numpy(space.low),
         "high": torch.from_numpy(space.high),
     }

@@ -15,6 +15,8 @@ import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from wm_gym.envs.imagination import RolloutState
@@ -26,7 +28,10 @@ _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "
 
 
 def save_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
-    """Write weights, optimizers, counts, replay, random states and, in imagination, the rollouts in flight."""
+    """Write weights, optimizers, counts, replay and random states.
+
+    In imagination, the rollouts in flight too; in the physics, the running statistics of a ``VecNormalize``.
+    """
     tensors = {f"weight.{name}": value for name, value in learner.policy.state_dict().items()}
     for index, optimizer in enumerate(_optimizers(learner)):
         for number, parameter in enumerate(_parameters(optimizer)):
@@ -45,6 +50,8 @@ def save_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
         tensors |= _sac_tensors(learner)
     if isinstance(env, WorldModelVecEnv):
         tensors |= _rollout_tensors(learner, env)
+    if isinstance(env, VecNormalize):
+        tensors |= _statistics_tensors(env)
     write_tensors(path, tensors)
 
 
@@ -71,6 +78,8 @@ def restore_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
             _restore_sac(learner, tensors)
         if isinstance(env, WorldModelVecEnv):
             _restore_rollouts(learner, env, tensors)
+        if isinstance(env, VecNormalize):
+            _restore_statistics(env, tensors)
         torch.set_rng_state(tensors["torch"])
         position, has_gauss, gauss = tensors["numpy.rest"].tolist()
         keys = tensors["numpy.keys"].numpy().astype(np.uint32)
@@ -130,3 +139,22 @@ def _restore_rollouts(learner: BaseAlgorithm, env: WorldModelVecEnv, tensors: di
     learner._last_obs = state.observation.numpy()
     learner._last_original_obs = None
     learner._last_episode_starts = tensors["running.first"].numpy()
+
+
+def _statistics(env: VecNormalize) -> dict[str, RunningMeanStd]:
+    observation: Any = env.obs_rms  # SB3 declares the dict that it is where observations are one
+    return {"observation": observation, "return": env.ret_rms}
+
+
+def _statistics_tensors(env: VecNormalize) -> dict[str, Tensor]:
+    return {
+        f"normalize.{name}.{part}": torch.tensor(np.asarray(getattr(running, part)), dtype=torch.float64)
+        for name, running in _statistics(env).items()
+        for part in ("mean", "var", "count")
+    }
+
+
+def _restore_statistics(env: VecNormalize, tensors: dict[str, Tensor]) -> None:
+    for name, running in _statistics(env).items():
+        running.mean, running.var = (tensors[f"normalize.{name}.{part}"].numpy() for part in ("mean", "var"))
+        running.count = float(tensors[f"normalize.{name}.count"])

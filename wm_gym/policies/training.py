@@ -13,7 +13,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from tqdm import tqdm
 
 from wm_gym.envs.sb3 import WorldModelVecEnv
@@ -46,6 +46,9 @@ class LearnConfig:
     """Keyword arguments of the algorithm that replace ours."""
     imagination: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of ``WorldModel-v0``."""
+    normalize: bool = False
+    """Scale observations and rewards by running statistics (SB3's ``VecNormalize``); in the physics only, because a
+    world model brings its own scales."""
 
     def check(self) -> None:
         """Raise ``ConfigError`` on a value that does not exist."""
@@ -53,6 +56,8 @@ class LearnConfig:
             raise ConfigError(f"world={self.world!r}: imagination or physics")
         if self.algorithm not in ("ppo", "sac"):
             raise ConfigError(f"algorithm={self.algorithm!r}: ppo or sac")
+        if self.normalize and self.world != "physics":
+            raise ConfigError("normalize=true: only for world=physics; in imagination the model knows the scales")
         for name in ("steps", "num_envs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
@@ -101,6 +106,7 @@ def learn(
         "seed": config.seed,
         "settings": {k: str(v) for k, v in config.settings.items()},
         "imagination": {k: str(v) for k, v in config.imagination.items()},
+        "normalize": config.normalize,
         "model": dict(trained.manifest.get("files", {})) if normalizer is not None and trained is not None else None,
     }
     if isinstance(env, WorldModelVecEnv):
@@ -132,7 +138,7 @@ def _world(
     build = make_physics
     env = DummyVecEnv([lambda: Monitor(build(task))] * config.num_envs)
     env.seed(config.seed)
-    return env
+    return VecNormalize(env) if config.normalize else env
 
 
 class _Keeper(BaseCallback):
