@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.errors import ConfigError
-from wm_gym.physics.behaviours import WITH_POLICY, Policy
 from wm_gym.physics.camera import why_no_camera
 from wm_gym.physics.collect import Job, Recipe, Recorder, record_episodes
 from wm_gym.physics.tasks import task_spec
@@ -65,6 +64,7 @@ class TaskConfig:
     max_episode_steps: int | None = field(default=None, metadata={"help": "null: the environment's own"})
     num_steps: int = 20000
     behaviours: dict[str, float] = field(default_factory=dict)
+    policies: dict[str, str] = field(default_factory=dict, metadata={"help": "folders, relative to this program's"})
     cameras: dict[str, CameraConfig] = field(default_factory=dict)
 
 
@@ -79,9 +79,12 @@ class CollectConfig:
     workers: int = field(default=0, metadata={"help": "processes; 0: one per core; the data do not depend on it"})
     behaviours: dict[str, float] = field(
         default_factory=dict,
-        metadata={"help": "behaviours.NAME=SHARE of random, smooth, policy, noisy_policy; {}: the recipe's"},
+        metadata={"help": "behaviours.NAME=SHARE of random, smooth, a policy's NAME or noisy_NAME; {}: the recipe's"},
     )
-    policy: str | None = field(default=None, metadata={"help": "policy folder, or with trust=true a .zip of SB3"})
+    policies: dict[str, str] = field(
+        default_factory=dict,
+        metadata={"help": "policies.NAME=FOLDER, or with trust=true a .zip of SB3; added to the recipe's"},
+    )
     trust: bool = field(default=False, metadata={"help": "the .zip is ours: loading one runs code that lies in it"})
     cameras: list[str] | None = field(default=None, metadata={"help": "which to record; [] for none; null for all"})
     camera: SizeConfig = field(default_factory=SizeConfig)
@@ -90,20 +93,16 @@ class CollectConfig:
 
 def collect(config: CollectConfig) -> None:
     """Record episodes of a robot in MuJoCo, with its cameras, as a LeRobotDataset folder."""
-    recipe = Recipe(
-        config.task.num_steps if config.num_steps is None else config.num_steps,
-        config.seed,
-        config.behaviours or config.task.behaviours,
-    )
-    load_policy = _policy_loader(config, recipe)
+    places = _policy_places(config)
+    recipe = _recipe(config, places)
     task = _task(config)
     workers = config.workers if config.workers > 0 else min(os.cpu_count() or 1, 8)
-    pace = _pace(task, recipe, load_policy)  # before anything is written: it also finds what cannot work
-    quotas, policy = recipe.quotas(), _digest(config.policy)
+    pace = _pace(task, recipe)  # before anything is written: it also finds what cannot work
+    policies = {name: _digest(places[name]) for name in recipe.used_policies()}
     writer = DatasetWriter(
         config.output,
         task,
-        {"seed": recipe.seed, "num_steps": recipe.num_steps, "steps": quotas, "policy": policy},
+        {"seed": recipe.seed, "num_steps": recipe.num_steps, "steps": recipe.quotas(), "policies": policies},
         config.licence,
         {name: importlib.metadata.version(name) for name in ("mujoco", "gymnasium")},
         shlex.join(["python", *sys.argv]),
@@ -119,7 +118,7 @@ def collect(config: CollectConfig) -> None:
         def progress(steps: int) -> None:
             bar.update(steps - bar.n)
 
-        keys = record_episodes(task, recipe, writer.stage, writer.discard, staged, workers, load_policy, progress)
+        keys = record_episodes(task, recipe, writer.stage, writer.discard, staged, workers, progress)
     print("joining the episodes", flush=True)
     _conclude(writer.finish(keys), task)
 
@@ -129,6 +128,8 @@ def _task(config: CollectConfig) -> TaskSpec:
     asked = config.task
     if asked.name is None and asked.env_id is None:
         raise ConfigError("task=custom needs task.env_id=..., a MuJoCo id that Gymnasium knows")
+    if asked.max_episode_steps is not None and asked.max_episode_steps < 1:
+        raise ConfigError(f"task.max_episode_steps={asked.max_episode_steps}: an episode has at least one step")
     task = task_spec(asked.name, asked.env_id, asked.env_kwargs, asked.max_episode_steps)
     standard = {camera.name: camera for camera in task.cameras}
     if task.name == asked.env_id and asked.name is not None:  # another robot than the recipe's: not its poses
@@ -153,32 +154,38 @@ def _task(config: CollectConfig) -> TaskSpec:
     return replace(task, cameras=tuple(cameras))
 
 
-def _policy_loader(config: CollectConfig, recipe: Recipe) -> Callable[[], Policy] | None:
-    """Loads the policy in each process; tried here first, so that a bad one is met before anything is recorded."""
-    needed = [name for name in recipe.quotas() if name in WITH_POLICY]
-    if config.policy is None:
-        if needed:
-            raise ConfigError(f"behaviour {needed[0]!r} needs policy=FOLDER")
-        return None
-    if not needed:
-        raise ConfigError(f"policy={config.policy} is not used: give it a share, such as behaviours.policy=1")
-    load: Callable[[], Policy] = partial(load_policy, config.policy, config.trust)
-    load()
-    return load
+def _policy_places(config: CollectConfig) -> dict[str, Path]:
+    """Where each policy lies: the recipe's beside this program, the user's from the current folder."""
+    own = {name: Path(__file__).parent / folder for name, folder in config.task.policies.items()}
+    return own | {name: Path(folder) for name, folder in config.policies.items()}
 
 
-def _digest(policy: str | None) -> str | None:
-    """Names the policy by what it holds, wherever it lies."""
-    if policy is None:
-        return None
-    path = Path(policy)
-    files = sorted(path.rglob("policy.*")) if path.is_dir() else [path]
+def _recipe(config: CollectConfig, places: Mapping[str, Path]) -> Recipe:
+    """The recipe, its policies tried, so that a bad one is met before anything is recorded."""
+    recipe = Recipe(
+        config.task.num_steps if config.num_steps is None else config.num_steps,
+        config.seed,
+        config.behaviours or config.task.behaviours,
+        {name: partial(load_policy, place, config.trust) for name, place in places.items()},
+    )
+    used = recipe.used_policies()
+    for name, folder in config.policies.items():
+        if name not in used:
+            raise ConfigError(f"policies.{name}={folder} is not used: give it a share, such as behaviours.{name}=1")
+    for name in used:
+        recipe.policies[name]()
+    return recipe
+
+
+def _digest(policy: Path) -> str:
+    """Names a policy by what it holds, wherever it lies."""
+    files = sorted(policy.rglob("policy.*")) if policy.is_dir() else [policy]
     return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
-def _pace(task: TaskSpec, recipe: Recipe, load_policy: Callable[[], Policy] | None) -> float:
+def _pace(task: TaskSpec, recipe: Recipe) -> float:
     """Seconds that one process needs for a step, camera included, by a short trial."""
-    recorder = Recorder(task, load_policy)
+    recorder = Recorder(task, recipe.policies)
     trial = [Job(behaviour, 0, recipe.seed, limit=20) for behaviour in recipe.quotas()]
     recorder.record(trial[0])  # the first frames are slow
     start = time.perf_counter()
@@ -209,12 +216,13 @@ def _conclude(dataset: Dataset, task: TaskSpec) -> None:
         whole = episode.terminated or len(episode) >= task.max_episode_steps
         returns.setdefault(episode.behaviour, []).extend([float(episode.rewards.sum())] if whole else [])
     rows: dict[str, dict[str, Any]] = {}
-    print(f"\n{'behaviour':<14}{'episodes':>9}{'steps':>9}   return of whole episodes (mean +- sd)")
+    width = max(map(len, [*steps, "behaviour"])) + 2
+    print(f"\n{'behaviour':<{width}}{'episodes':>9}{'steps':>9}   return of whole episodes (mean +- sd)")
     for name, lengths in steps.items():
         mean, sd = (float(np.mean(returns[name])), float(np.std(returns[name]))) if returns[name] else (None, None)
         rows[name] = {"episodes": len(lengths), "steps": sum(lengths), "return_mean": mean, "return_sd": sd}
         shown = "none ended" if mean is None else f"{mean:.2f} +- {sd:.2f}"
-        print(f"{name:<14}{len(lengths):>9}{sum(lengths):>9}   {shown}")
+        print(f"{name:<{width}}{len(lengths):>9}{sum(lengths):>9}   {shown}")
     result = {
         "task": task.name,
         "episodes": len(dataset),

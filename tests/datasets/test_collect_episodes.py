@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from wm_gym.data.episodes import open_dataset, verify_dataset
 from wm_gym.physics.camera import why_no_camera
+from wm_gym.policies import Policy
 
 PROGRAM = Path(__file__).parents[2] / "datasets" / "collect_episodes.py"
 TINY = ("task=reacher", "camera.width=32", "camera.height=32", "workers=1")
@@ -159,12 +161,55 @@ def test_another_robot_by_its_id_and_no_camera(tmp_path):
     assert (dataset.task.env_id, dataset.num_steps, set(dataset.behaviours)) == ("InvertedPendulum-v4", 30, {"smooth"})
 
 
+def _save_policy(folder, push):
+    """Reacher's: it always asks for the same two torques."""
+    layer = {"weight.0": torch.zeros(2, 10), "bias.0": torch.full((2,), push)}
+    scales = {"mean": torch.zeros(10), "scale": torch.ones(10), "low": -torch.ones(2), "high": torch.ones(2)}
+    Policy(layer | scales, "tanh", False, {}).save(folder)
+
+
+def test_several_policies_act_in_one_recording_and_belong_to_its_identity(tmp_path):
+    _save_policy(tmp_path / "weak", 0.25)
+    _save_policy(tmp_path / "agent" / "policy", 0.75)  # as an agent's folder holds it
+    arguments = [
+        "task=reacher", "cameras=[]", "num_steps=120", "workers=2", f"policies.weak={tmp_path / 'weak'}",
+        f"policies.strong={tmp_path / 'agent'}", "behaviours={weak:1,noisy_weak:1,strong:1}",
+        f"output={tmp_path / 'data'}",
+    ]  # fmt: skip
+    done = _run(*arguments)
+    assert done.returncode == 0, done.stderr
+    dataset = open_dataset(tmp_path / "data")
+    assert dataset.behaviours == ("weak", "noisy_weak", "strong")
+    pushes = [dataset.episode(index).actions for index in range(3)]
+    assert (pushes[0] == 0.25).all() and (pushes[2] == 0.75).all() and np.std(pushes[1]) > 0
+    assert len(set(dataset.manifest["recipe"]["policies"].values())) == 2
+    assert "already complete" in _run(*arguments).stdout
+    _save_policy(tmp_path / "weak", 0.5)
+    changed = _run(*arguments)
+    assert changed.returncode == 1 and changed.stderr.count("\n") == 1
+
+
+def test_an_episode_limit_of_ones_own(tmp_path):
+    limited = ("task=reacher", "cameras=[]", "workers=1", "num_steps=240", "behaviours={random:1}")
+    unused = "task.policies.good=nowhere"  # a recipe's policy that has no share need not be there
+    done = _run(*limited, unused, "task.max_episode_steps=100", f"output={tmp_path / 'data'}")
+    assert done.returncode == 0, done.stderr
+    dataset = open_dataset(tmp_path / "data")
+    assert dataset.lengths.tolist() == [100, 100, 40] and dataset.task.max_episode_steps == 100
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["task=robot_dog"], "task=robot_dog does not exist (one of ant, custom"),
         (["task=reacher", "num_steps=many"], "'num_steps'"),
-        (["task=reacher", "behaviours={policy:1}", "policy=nowhere.zip"], "trust=true"),
+        (["task=reacher", "behaviours={good:1}"], "behaviour 'good' does not exist (one of random, smooth"),
+        (["task=reacher", "behaviours={good:1}", "policies.good=nowhere.zip"], "trust=true"),
+        (["task=reacher", "behaviours={good:1}", "policies.good=nowhere"], "nowhere/policy.json: cannot be read"),
+        (["task=reacher", "behaviours={good:1}", "task.policies.good=its/own"], "datasets/its/own/policy.json"),
+        (["task=reacher", "policies.good=nowhere"], "policies.good=nowhere is not used"),
+        (["task=reacher", "policies.smooth=nowhere"], "policies.smooth: a policy's name"),
+        (["task=reacher", "task.max_episode_steps=0"], "task.max_episode_steps=0"),
         (["task=reacher", "camera.width=0"], "0 x 64 pixels"),
     ],
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from wm_gym.errors import ConfigError, ModelError
-from wm_gym.physics.behaviours import NoisyPolicyBehaviour, PolicyBehaviour, make_behaviour
+from wm_gym.physics.behaviours import NoisyPolicyBehaviour, PolicyBehaviour, list_behaviours, make_behaviour
 from wm_gym.physics.collect import Job, Recipe, Recorder, Schedule, record_episodes
 from wm_gym.physics.tasks import get_physics_state, make_physics, set_physics_state, task_spec
 from wm_gym.types import BoxSpec
@@ -35,9 +35,9 @@ def _actions(behaviour, seed, steps=400):
     return np.array([behaviour.act(np.zeros(3)) for _ in range(steps)])
 
 
-@pytest.mark.parametrize("name", ["random", "smooth", "policy", "noisy_policy"])
+@pytest.mark.parametrize("name", ["random", "smooth", "trained", "noisy_trained"])
 def test_actions_are_in_bounds_float32_and_repeat_with_the_generator(name):
-    behaviour = make_behaviour(name, BOX, Still)
+    behaviour = make_behaviour(name, BOX, {"trained": Still})
     actions = _actions(behaviour, 1)
     assert actions.dtype == np.float32
     assert (actions >= BOX.low).all() and (actions <= BOX.high).all()
@@ -71,23 +71,33 @@ def test_a_policy_acts_clipped_and_its_noisy_twin_around_it():
 def test_a_behaviour_that_cannot_be_is_named():
     with pytest.raises(ConfigError, match=r"'dance' does not exist .*random, smooth"):
         make_behaviour("dance", BOX)
-    with pytest.raises(ConfigError, match="'policy' needs policy=FOLDER"):
-        make_behaviour("policy", BOX)
-    with pytest.raises(ModelError, match="does not fit"):
-        make_behaviour("policy", BoxSpec((0.0,), (1.0,)), Still).act(np.zeros(3))
+    with pytest.raises(ConfigError, match=r"'noisy_good' does not exist .*noisy_bad; policies\.NAME=FOLDER adds NAME"):
+        make_behaviour("noisy_good", BOX, {"bad": Still})
+    with pytest.raises(ModelError, match="policy 'trained' does not fit"):
+        make_behaviour("trained", BoxSpec((0.0,), (1.0,)), {"trained": Still}).act(np.zeros(3))
+
+
+def test_each_policy_adds_two_behaviours():
+    assert list_behaviours() == ("random", "smooth")
+    assert list_behaviours(["a", "b"]) == ("random", "smooth", "a", "noisy_a", "b", "noisy_b")
+    for name in ("random", "noisy_a", "../a", "a b", ""):
+        with pytest.raises(ConfigError, match=f"policies.{name}: "):
+            list_behaviours([name])
+
+
+def test_the_recipe_says_which_policies_it_uses():
+    recipe = Recipe(100, 0, {"random": 1, "noisy_a": 1, "b": 0, "c": 1}, {"a": Still, "b": Still, "c": Still})
+    assert recipe.used_policies() == ("a", "c")
 
 
 def test_quotas_add_up_exactly():
     assert Recipe(100).quotas() == {"random": 50, "smooth": 50}
     assert Recipe(100, 0, {"random": 1, "smooth": 2}).quotas() == {"random": 33, "smooth": 67}
-    assert Recipe(7, 0, {"random": 1, "smooth": 0, "policy": 1, "noisy_policy": 1}).quotas().keys() == {
-        "random",
-        "policy",
-        "noisy_policy",
-    }
+    mix = {"random": 1, "smooth": 0, "policy": 1, "noisy_policy": 1}
+    assert Recipe(7, 0, mix, {"policy": Still}).quotas().keys() == {"random", "policy", "noisy_policy"}
     for shares in permutations([0.2, 0.3, 0.5]):
         mix = dict(zip(("random", "smooth", "policy"), shares, strict=True))
-        assert sum(Recipe(1001, 0, mix).quotas().values()) == 1001
+        assert sum(Recipe(1001, 0, mix, {"policy": Still}).quotas().values()) == 1001
     for bad in ({"dance": 1.0}, {"random": -1.0}, {"random": float("nan")}, {}, {"random": 0.0}):
         with pytest.raises(ConfigError):
             Recipe(100, 0, bad).quotas()
@@ -170,3 +180,18 @@ def test_recording_here_fills_the_quotas(reacher):
     assert [len(kept[key]) for key in keys] == [50, 15, 50, 15]
     assert told == [0, 50, 65, 115, 130]
     assert all(kept[key].truncated for key in keys)
+
+
+def test_several_policies_are_recorded_side_by_side(reacher):
+    """Reacher's torques are within -1 and 1: the one presses the first joint to its bound, the other lets it be."""
+
+    class Idle(Still):
+        def predict(self, observation, *, deterministic=True):
+            return np.array([0.0, 0.0]), None
+
+    kept = {}
+    recipe = Recipe(40, 0, {"press": 1, "idle": 1}, {"press": Still, "idle": Idle})
+    keys = record_episodes(reacher, recipe, kept.__setitem__, lambda key: None, {})
+    assert keys == ["press-000000", "idle-000000"]
+    np.testing.assert_array_equal(kept[keys[0]].actions, np.tile(np.float32([[1.0, 0.5]]), (20, 1)))
+    assert not kept[keys[1]].actions.any()

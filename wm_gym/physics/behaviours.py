@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,8 +81,9 @@ class SmoothBehaviour(Behaviour):
 class PolicyBehaviour(Behaviour):
     """The given policy's best action."""
 
-    def __init__(self, space: BoxSpec, policy: Policy) -> None:
+    def __init__(self, space: BoxSpec, policy: Policy, name: str = "policy") -> None:
         super().__init__(space)
+        self._name = name
         self._low, self._high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
         self._policy = policy
 
@@ -92,7 +93,7 @@ class PolicyBehaviour(Behaviour):
             action, _ = self._policy.predict(np.asarray(observation, np.float32), deterministic=True)
             return np.clip(np.asarray(action, np.float32).reshape(self._low.shape), self._low, self._high)
         except ValueError as error:
-            raise ModelError(f"the policy does not fit this task: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"policy {self._name!r} does not fit this task: {str(error).splitlines()[0]}") from error
 
 
 class NoisyPolicyBehaviour(PolicyBehaviour):
@@ -115,25 +116,55 @@ class NoisyPolicyBehaviour(PolicyBehaviour):
         return np.clip(super().act(observation) + noise.astype(np.float32), self._low, self._high)
 
 
-WITHOUT_POLICY: dict[str, type[Behaviour]] = {"random": RandomBehaviour, "smooth": SmoothBehaviour}
-WITH_POLICY: dict[str, type[PolicyBehaviour]] = {"policy": PolicyBehaviour, "noisy_policy": NoisyPolicyBehaviour}
+LoadPolicy = Callable[[], Policy]
+"""Gives a policy. Called in every process that records, so it must survive pickling."""
+
+_WITHOUT_POLICY: dict[str, type[Behaviour]] = {"random": RandomBehaviour, "smooth": SmoothBehaviour}
+_NOISY = "noisy_"
 
 
-def list_behaviours() -> tuple[str, ...]:
-    """Names that :func:`make_behaviour` knows."""
-    return (*WITHOUT_POLICY, *WITH_POLICY)
-
-
-def make_behaviour(name: str, space: BoxSpec, load_policy: Callable[[], Policy] | None = None) -> Behaviour:
-    """A behaviour by its name.
+def list_behaviours(policies: Iterable[str] = ()) -> tuple[str, ...]:
+    """Names that :func:`make_behaviour` knows: ``random``, ``smooth``, and ``NAME`` and ``noisy_NAME`` of each policy.
 
     Raises:
-        ConfigError: there is no such behaviour, or it needs a policy and none is given.
+        ConfigError: a policy has a name that is none, or that is taken.
     """
-    if name in WITHOUT_POLICY:
-        return WITHOUT_POLICY[name](space)
-    if name not in WITH_POLICY:
-        raise ConfigError(f"behaviour {name!r} does not exist (one of {', '.join(list_behaviours())})")
-    if load_policy is None:
-        raise ConfigError(f"behaviour {name!r} needs policy=FOLDER")
-    return WITH_POLICY[name](space, load_policy())
+    names = list(_WITHOUT_POLICY)
+    for name in policies:
+        if not name.isidentifier() or name in _WITHOUT_POLICY or name.startswith(_NOISY):
+            taken = f"{', '.join(_WITHOUT_POLICY)} and {_NOISY}... are taken"
+            raise ConfigError(f"policies.{name}: a policy's name has letters, digits and '_', and {taken}")
+        names += [name, _NOISY + name]
+    return tuple(names)
+
+
+def check_behaviours(names: Iterable[str], policies: Iterable[str]) -> None:
+    """Raise ``ConfigError`` on a behaviour that does not exist with these policies."""
+    known = list_behaviours(policies)
+    for name in names:
+        if name not in known:
+            choice = f"one of {', '.join(known)}; policies.NAME=FOLDER adds NAME and {_NOISY}NAME"
+            raise ConfigError(f"behaviour {name!r} does not exist ({choice})")
+
+
+def policy_of(behaviour: str) -> str | None:
+    """Name of the policy that a behaviour follows; None for one that needs none."""
+    return None if behaviour in _WITHOUT_POLICY else behaviour.removeprefix(_NOISY)
+
+
+def make_behaviour(name: str, space: BoxSpec, policies: Mapping[str, LoadPolicy] | None = None) -> Behaviour:
+    """A behaviour by its name.
+
+    Args:
+        name: one of :func:`list_behaviours`.
+        space: of the actions.
+        policies: name -> gives the policy.
+
+    Raises:
+        ConfigError: there is no such behaviour.
+    """
+    check_behaviours([name], policies or ())
+    if (policy := policy_of(name)) is None or policies is None:
+        return _WITHOUT_POLICY[name](space)
+    kind = PolicyBehaviour if name == policy else NoisyPolicyBehaviour
+    return kind(space, policies[policy](), policy)

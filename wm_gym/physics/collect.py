@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from wm_gym.errors import ConfigError, WorldModelError
-from wm_gym.physics.behaviours import Behaviour, Policy, list_behaviours, make_behaviour
+from wm_gym.physics.behaviours import Behaviour, LoadPolicy, check_behaviours, make_behaviour, policy_of
 from wm_gym.physics.camera import Camera, open_cameras
 from wm_gym.physics.tasks import get_physics_state, make_physics, physics_of
 from wm_gym.types import Episode, FrameArray, TaskSpec
@@ -31,12 +31,14 @@ Stage = Callable[[str, Episode], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to record of a task. With the task and the policy it determines the data."""
+    """What to record of a task. With the task it determines the data."""
 
     num_steps: int
     seed: int = 0
     behaviours: Mapping[str, float] = field(default_factory=lambda: {"random": 0.5, "smooth": 0.5})
     """Behaviour -> its share of the steps; shares are relative to their sum."""
+    policies: Mapping[str, LoadPolicy] = field(default_factory=dict)
+    """Name -> gives the policy; each makes the behaviours ``NAME`` and ``noisy_NAME``."""
 
     def quotas(self) -> dict[str, int]:
         """Behaviour -> steps, adding up to ``num_steps``.
@@ -44,9 +46,7 @@ class Recipe:
         Raises:
             ConfigError: an unknown behaviour, a share that is no share, or no steps.
         """
-        unknown = [name for name in self.behaviours if name not in list_behaviours()]
-        if unknown:
-            raise ConfigError(f"behaviour {unknown[0]!r} does not exist (one of {', '.join(list_behaviours())})")
+        check_behaviours(self.behaviours, self.policies)
         shares = {name: float(share) for name, share in self.behaviours.items() if share != 0}
         if not shares or not all(np.isfinite(share) and share > 0 for share in shares.values()):
             raise ConfigError(f"behaviours={dict(self.behaviours)}: shares must be positive, and at least one above 0")
@@ -54,6 +54,11 @@ class Recipe:
             raise ConfigError(f"num_steps={self.num_steps} is too few for {len(shares)} behaviours")
         edges = np.round(np.cumsum([0.0, *shares.values()]) / sum(shares.values()) * self.num_steps).astype(int)
         return {name: int(steps) for name, steps in zip(shares, np.diff(edges), strict=True) if steps}
+
+    def used_policies(self) -> tuple[str, ...]:
+        """Names of the policies that some step is recorded with."""
+        followed = {policy_of(behaviour) for behaviour in self.quotas()}
+        return tuple(name for name in self.policies if name in followed)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Job:
 class Recorder:
     """One process's environment, cameras and behaviours, opened once and used for episode after episode."""
 
-    def __init__(self, task: TaskSpec, load_policy: Callable[[], Policy] | None = None) -> None:
+    def __init__(self, task: TaskSpec, policies: Mapping[str, LoadPolicy] | None = None) -> None:
         """Open what recording needs.
 
         Raises:
@@ -83,7 +88,7 @@ class Recorder:
             RenderError: the task has cameras and this machine cannot draw.
         """
         self.task = task
-        self._load_policy = load_policy
+        self._policies = policies or {}
         self._env = make_physics(task)
         self._behaviours: dict[str, Behaviour] = {}
         self._cameras: dict[str, Camera] = open_cameras(physics_of(self._env).model, task.cameras)
@@ -126,7 +131,7 @@ class Recorder:
 
     def _behaviour(self, name: str) -> Behaviour:
         if name not in self._behaviours:
-            self._behaviours[name] = make_behaviour(name, self.task.action_space, self._load_policy)
+            self._behaviours[name] = make_behaviour(name, self.task.action_space, self._policies)
         return self._behaviours[name]
 
     def close(self) -> None:
@@ -208,7 +213,6 @@ def record_episodes(
     discard: Callable[[str], None],
     staged: Mapping[str, int],
     workers: int = 1,
-    load_policy: Callable[[], Policy] | None = None,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> list[str]:
     """Record what the recipe still lacks.
@@ -220,7 +224,6 @@ def record_episodes(
         discard: forgets a staged episode.
         staged: key -> steps of the episodes that an earlier run stored.
         workers: processes; 1 records in this one.
-        load_policy: gives the policy of the behaviours that need one; called once in every process.
         progress: told the number of recorded steps after every episode.
 
     Returns:
@@ -229,7 +232,7 @@ def record_episodes(
     schedule = Schedule(recipe, staged)
     progress(schedule.steps())
     run = _record_here if workers <= 1 else _record_in_processes
-    for job, steps in run(schedule, task, stage, discard, workers, load_policy):
+    for job, steps in run(schedule, task, stage, discard, workers, recipe.policies):
         schedule.done(job, steps)
         progress(schedule.steps())
     return schedule.kept()
@@ -241,9 +244,9 @@ def _record_here(
     stage: Stage,
     discard: Callable[[str], None],
     workers: int,
-    load_policy: Callable[[], Policy] | None,
+    policies: Mapping[str, LoadPolicy],
 ) -> Iterator[tuple[Job, int]]:
-    recorder = Recorder(task, load_policy)
+    recorder = Recorder(task, policies)
     try:
         while (job := schedule.next()) is not None:
             discard(job.key)
@@ -260,10 +263,10 @@ def _record_in_processes(
     stage: Stage,
     discard: Callable[[str], None],
     workers: int,
-    load_policy: Callable[[], Policy] | None,
+    policies: Mapping[str, LoadPolicy],
 ) -> Iterator[tuple[Job, int]]:
     context = multiprocessing.get_context("spawn")  # a forked process cannot use its parent's OpenGL or torch threads
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (task, stage, load_policy))
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (task, stage, policies))
     under_way: dict[Future[int], Job] = {}
     try:
         while True:
@@ -285,13 +288,13 @@ _worker: tuple[Recorder, Stage] | None = None
 """What a worker process keeps between episodes."""
 
 
-def _start_worker(task: TaskSpec, stage: Stage, load_policy: Callable[[], Policy] | None) -> None:
+def _start_worker(task: TaskSpec, stage: Stage, policies: Mapping[str, LoadPolicy]) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _worker = (Recorder(task, load_policy), stage)
+    _worker = (Recorder(task, policies), stage)
 
 
 def _end_with_parent() -> None:
