@@ -39,7 +39,7 @@ class AgentConfig:
     model: str = field(default="reacher", metadata={"help": "a shipped model's name or a model folder"})
     world: str = field(default="imagination", metadata={"help": "imagination, or physics for the control"})
     task: str | None = field(default=None, metadata={"help": "robot for world=physics without a model"})
-    algorithm: str = field(default="ppo", metadata={"help": "ppo or sac"})
+    algorithm: str = field(default="ppo", metadata={"help": "ppo, sac or, in the physics, a2c"})
     steps: int | None = field(
         default=None, metadata={"help": "environment steps; null: 2,000,000 for ppo, 200,000 for sac"}
     )

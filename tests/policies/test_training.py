@@ -14,6 +14,7 @@ from wm_gym.policies.training import LearnConfig, learn
 
 SETTINGS = {
     "ppo": {"n_steps": 8, "batch_size": 16, "n_epochs": 2},
+    "a2c": {"n_steps": 8},
     "sac": {"learning_starts": 20, "buffer_size": 500, "batch_size": 16, "gradient_steps": 1},
 }
 
@@ -103,8 +104,9 @@ def test_bad_settings_are_named(point_mass, tmp_path, changes, named):
 
 
 def test_an_unknown_algorithm_is_named(point_mass, tmp_path):
-    with pytest.raises(ConfigError, match="algorithm='dqn'"):
-        learn(LearnConfig(algorithm="dqn"), point_mass.task, point_mass, tmp_path / "work")
+    for algorithm in ("dqn", "a2c"):
+        with pytest.raises(ConfigError, match=f"algorithm='{algorithm}': in imagination one of ppo, sac"):
+            learn(LearnConfig(algorithm=algorithm), point_mass.task, point_mass, tmp_path / "work")
 
 
 def test_it_learns_to_stay_in_the_middle(point_mass, tmp_path):
@@ -123,7 +125,7 @@ def _normalized(algorithm, seed=0, **settings):
     return build_learner(algorithm, env, seed, 200, overrides=SETTINGS[algorithm] | settings), env
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "a2c"])
 def test_running_scales_are_exported_with_the_policy(algorithm):
     learner, env = _normalized(algorithm, gamma=0.9)
     assert env.gamma == 0.9
@@ -136,11 +138,12 @@ def test_running_scales_are_exported_with_the_policy(algorithm):
     np.testing.assert_allclose(policy.predict(observations)[0], expected, atol=1e-4)
 
 
-def test_running_scales_survive_an_interruption(tmp_path):
-    learner, env = _normalized("ppo")
+@pytest.mark.parametrize("algorithm", ["ppo", "a2c"])
+def test_running_scales_survive_an_interruption(tmp_path, algorithm):
+    learner, env = _normalized(algorithm)
     learner.learn(200)
     save_learner(tmp_path / "learner.safetensors", learner, env)
-    twin, other = _normalized("ppo", seed=5)
+    twin, other = _normalized(algorithm, seed=5)
     restore_learner(tmp_path / "learner.safetensors", twin, other)
     for name in ("obs_rms", "ret_rms"):
         for part in ("mean", "var", "count"):
@@ -149,6 +152,12 @@ def test_running_scales_survive_an_interruption(tmp_path):
         assert torch.equal(value, export_policy(twin, {}).tensors[name]), name
     twin.learn(50, reset_num_timesteps=False)
     assert other.obs_rms.count > env.obs_rms.count
+
+
+def test_progress_is_told_instead_of_shown(point_mass, tmp_path, capsys):
+    told = []
+    learn(config("ppo"), point_mass.task, point_mass, tmp_path / "work", progress=told.append)
+    assert told == list(range(0, 320, 32)) and capsys.readouterr().err == ""
 
 
 def test_ppo_in_the_physics_has_settings_of_its_own_where_it_is_scaled(point_mass, tmp_path):

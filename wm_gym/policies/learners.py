@@ -1,4 +1,4 @@
-"""stable-baselines3's PPO and SAC, set up for many imagined rollouts or for one physical robot."""
+"""stable-baselines3's PPO, A2C and SAC, set up for many imagined rollouts or for one physical robot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO, SAC
+from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -44,15 +44,15 @@ def build_learner(
     normalizer: Normalizer | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> BaseAlgorithm:
-    """A fresh PPO or SAC.
+    """A fresh PPO, SAC or A2C.
 
     Args:
-        algorithm: ``ppo`` or ``sac``.
+        algorithm: ``ppo``, ``sac`` or, in the physics, ``a2c``.
         env: where it will learn. A ``VecNormalize`` is given the algorithm's own discount.
         seed: of its weights and draws.
         steps: it will learn for; PPO's learning rate falls to nearly nothing over them.
-        normalizer: scales the observations; None leaves them to ``env``, and settings are SB3's own but for PPO in a
-            ``VecNormalize``.
+        normalizer: scales the observations; None leaves them to ``env``, and settings are SB3's own but for PPO and
+            A2C in a ``VecNormalize``.
         overrides: keyword arguments of the algorithm.
 
     Raises:
@@ -66,10 +66,10 @@ def build_learner(
             "features_extractor_kwargs": scaled,
         }
         settings |= _ppo_in_imagination(env, network) if algorithm == "ppo" else _sac_in_imagination(env, network)
-    elif isinstance(env, VecNormalize) and algorithm == "ppo":
-        settings |= _ppo_in_physics()
+    elif isinstance(env, VecNormalize) and algorithm != "sac":
+        settings |= _ppo_in_physics() if algorithm == "ppo" else _a2c_in_physics()
     settings |= dict(overrides or {})
-    learners: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC}
+    learners: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "a2c": A2C}
     if algorithm not in learners:
         raise ConfigError(f"algorithm={algorithm!r}: one of {', '.join(learners)}")
     try:
@@ -100,6 +100,16 @@ def _ppo_in_physics() -> dict[str, Any]:
         "batch_size": 128,
         "n_epochs": 5,
         "learning_rate": FallingRate(3e-4),
+        "policy_kwargs": {"net_arch": [64, 64], "log_std_init": -1.0},
+    }
+
+
+def _a2c_in_physics() -> dict[str, Any]:
+    """Longer rollouts than SB3's five steps, which would spend the time on tiny updates."""
+    return {
+        "n_steps": 16,
+        "gae_lambda": 0.95,
+        "learning_rate": FallingRate(7e-4),
         "policy_kwargs": {"net_arch": [64, 64], "log_std_init": -1.0},
     }
 
@@ -135,7 +145,7 @@ def export_policy(learner: BaseAlgorithm, details: Mapping[str, Any]) -> Policy:
     """
     space = learner.action_space
     assert isinstance(space, spaces.Box)
-    if isinstance(learner, PPO):
+    if isinstance(learner, PPO | A2C):
         body, head, extractor = (
             learner.policy.mlp_extractor.policy_net,
             learner.policy.action_net,
@@ -144,7 +154,7 @@ def export_policy(learner: BaseAlgorithm, details: Mapping[str, Any]) -> Policy:
     elif isinstance(learner, SAC):
         body, head, extractor = learner.actor.latent_pi, learner.actor.mu, learner.actor.features_extractor
     else:
-        raise ConfigError(f"{type(learner).__name__} cannot be exported: PPO and SAC can")
+        raise ConfigError(f"{type(learner).__name__} cannot be exported: PPO, SAC and A2C can")
     linears = [module for module in (*body, head) if isinstance(module, nn.Linear)]
     activation = next(_ACTIVATIONS[type(module)] for module in body if type(module) in _ACTIVATIONS)
     size = int(linears[0].in_features)

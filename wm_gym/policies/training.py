@@ -25,6 +25,7 @@ from wm_gym.policies.policy import Policy
 from wm_gym.policies.resume import restore_learner, save_learner
 from wm_gym.types import TaskSpec
 
+_ALGORITHMS = {"imagination": ("ppo", "sac"), "physics": ("ppo", "sac", "a2c")}
 _SAVE_EVERY = 30.0  # seconds between two checkpoints
 _SEED_GAP = 1_000_003  # rows of one seed lie apart from those of the next: agents of different seeds share no rollout
 
@@ -34,7 +35,7 @@ class LearnConfig:
     """One agent's training."""
 
     algorithm: str = "ppo"
-    """``ppo`` or ``sac``."""
+    """``ppo``, ``sac`` or, in the physics, ``a2c``."""
     world: str = "imagination"
     """``imagination`` or ``physics``."""
     steps: int = 2_000_000
@@ -52,10 +53,10 @@ class LearnConfig:
 
     def check(self) -> None:
         """Raise ``ConfigError`` on a value that does not exist."""
-        if self.world not in ("imagination", "physics"):
-            raise ConfigError(f"world={self.world!r}: imagination or physics")
-        if self.algorithm not in ("ppo", "sac"):
-            raise ConfigError(f"algorithm={self.algorithm!r}: ppo or sac")
+        if self.world not in _ALGORITHMS:
+            raise ConfigError(f"world={self.world!r}: {' or '.join(_ALGORITHMS)}")
+        if self.algorithm not in (known := _ALGORITHMS[self.world]):
+            raise ConfigError(f"algorithm={self.algorithm!r}: in {self.world} one of {', '.join(known)}")
         if self.normalize and self.world != "physics":
             raise ConfigError("normalize=true: only for world=physics; in imagination the model knows the scales")
         for name in ("steps", "num_envs"):
@@ -81,6 +82,7 @@ def learn(
     trained: TrainedModel | None,
     work: Path,
     make_physics: Callable[[TaskSpec], Any] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> LearnResult:
     """Train an agent, going on from the checkpoint in ``work`` if an earlier call left one.
 
@@ -90,6 +92,7 @@ def learn(
         trained: the world model; None in the physics.
         work: folder for checkpoints. It stays, complete, for the caller to remove once the result is safe.
         make_physics: builds the physical environment, needed for ``world="physics"``.
+        progress: told the steps taken, between rollouts; None shows a bar.
 
     Raises:
         ConfigError: a setting does not exist, or ``work`` belongs to another training.
@@ -99,6 +102,7 @@ def learn(
     normalizer = trained.model.normalizer if trained is not None and config.world == "imagination" else None
     learner = build_learner(config.algorithm, env, config.seed, config.steps, normalizer, config.settings)
     identity = {
+        "task": task.name,
         "algorithm": config.algorithm,
         "world": config.world,
         "steps": config.steps,
@@ -111,15 +115,15 @@ def learn(
     }
     if isinstance(env, WorldModelVecEnv):
         env.seed(config.seed * _SEED_GAP)  # SB3 has just seeded it with the bare seed
-    keeper = _Keeper(work, env, config.steps, identity)
+    keeper = _Keeper(work, env, config.steps, identity, progress)
     keeper.resume(learner)
     if (left := config.steps - learner.num_timesteps) > 0:
         learner.learn(left, callback=keeper, reset_num_timesteps=learner.num_timesteps == 0)
         keeper.save()
     keeper.bar.close()
     env.close()
-    details = {name: identity[name] for name in ("algorithm", "world", "seed", "model")}
-    policy = export_policy(learner, {**details, "task": task.name, "steps": learner.num_timesteps})
+    details = {name: identity[name] for name in ("task", "algorithm", "world", "seed", "model")}
+    policy = export_policy(learner, {**details, "steps": learner.num_timesteps})
     return LearnResult(policy, keeper.curve, keeper.elapsed(), learner.num_timesteps)
 
 
@@ -150,13 +154,16 @@ class _Keeper(BaseCallback):
         env: VecEnv,
         steps: int,
         identity: Mapping[str, Any],
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__()
         self._work, self._env, self._identity = work, env, dict(identity)
         self.curve: list[dict[str, float]] = []
         self._before, self._started = 0.0, time.perf_counter()
         self._saved = self._started
-        self.bar = tqdm(total=steps, desc="train", unit="step", unit_scale=True, file=sys.stderr, mininterval=0.5)
+        self._steps, self._progress = steps, progress
+        look: dict[str, Any] = {"desc": "train", "unit": "step", "unit_scale": True, "mininterval": 0.5}
+        self.bar = tqdm(total=steps, file=sys.stderr, disable=progress is not None, **look)
 
     def elapsed(self) -> float:
         """Seconds of training, those before an interruption included."""
@@ -188,9 +195,11 @@ class _Keeper(BaseCallback):
         self._saved = time.perf_counter()
 
     def _on_rollout_start(self) -> None:
-        self.bar.update(min(self.num_timesteps, self.bar.total) - self.bar.n)
+        self.bar.update(min(self.num_timesteps, self._steps) - self.bar.n)
+        if self._progress is not None:
+            self._progress(self.num_timesteps)
         last = self.curve[-1]["steps"] if self.curve else 0
-        if self.model.ep_info_buffer and self.num_timesteps - last >= self.bar.total / 50:
+        if self.model.ep_info_buffer and self.num_timesteps - last >= self._steps / 50:
             mean = float(np.mean([episode["r"] for episode in self.model.ep_info_buffer]))
             point = {"steps": float(self.num_timesteps), "seconds": round(self.elapsed(), 1), "return": round(mean, 3)}
             self.curve.append(point)
