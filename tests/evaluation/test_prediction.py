@@ -35,6 +35,12 @@ def test_persistence_error_of_a_sine(sine):
     assert found.per_dimension[9, 0] == pytest.approx(2.0)
 
 
+def test_what_differs_from_episode_to_episode_but_never_within_one_is_not_scored(world):
+    """A target: every predictor knows it, and it would halve everybody's error."""
+    walks = [world.make_episode(np.stack([np.arange(5.0), np.full(5, target)], -1)) for target in (-1.0, 3.0)]
+    assert prediction.Scale.of(walks).moving == (0,)
+
+
 def test_constant_velocity_is_exact_on_a_ramp_and_causal(world):
     ramp = np.arange(8.0)[:, None] * np.array([[1.0, -2.0]])
     held_out = stack_episodes([world.make_episode(ramp)], horizon=6)
@@ -51,11 +57,12 @@ def test_autoregression_finds_a_linear_world(episodes):
 
 def test_exact_model_has_no_error(world, episodes):
     held_out, scale = stack_episodes(episodes, horizon=10), prediction.Scale.of(episodes)
-    states, rewards = prediction.imagine_open_loop(world.Model(), held_out)
-    found = score(states, held_out, scale)
+    imagined = prediction.imagine_open_loop(world.Model(), held_out)
+    found = score(imagined.states, held_out, scale)
     assert found.curve.value == pytest.approx(np.zeros(10), abs=1e-6)
     assert found.failures == 0
-    assert prediction.reward_error(rewards, held_out, scale, rng()).high == pytest.approx(np.zeros(10), abs=1e-6)
+    missed = prediction.reward_error(imagined.rewards, held_out, scale, rng())
+    assert missed.high == pytest.approx(np.zeros(10), abs=1e-6)
     valid = prediction.valid_time(found, held_out, rng())
     assert (valid.steps, valid.censored, valid.high_censored) == (10, True, True)
 
@@ -63,7 +70,7 @@ def test_exact_model_has_no_error(world, episodes):
 def test_drifting_model_has_the_worked_error(world, episodes):
     held_out = stack_episodes(episodes, horizon=10)
     scale = prediction.Scale(np.array([1.0, 2.0]), (0, 1), 1.0)
-    states, _ = prediction.imagine_open_loop(world.Model(drift=0.1), held_out)
+    states = prediction.imagine_open_loop(world.Model(drift=0.1), held_out).states
     found = score(states, held_out, scale)
     # 0.1 h in both numbers: sqrt(((0.1 h / 1)^2 + (0.1 h / 2)^2) / 2).
     steps = np.arange(1, 11)
@@ -85,7 +92,7 @@ def test_skill_is_one_minus_the_ratio_to_the_best_baseline(world, episodes):
 
 def test_a_failed_prediction_counts_as_a_failure(world, episodes):
     held_out, scale = stack_episodes(episodes, horizon=10), prediction.Scale(np.ones(2), (0, 1), 1.0)
-    states, _ = prediction.imagine_open_loop(world.Model(break_at=1e-9), held_out)
+    states = prediction.imagine_open_loop(world.Model(break_at=1e-9), held_out).states
     found = score(states, held_out, scale)
     assert found.failures == len(episodes)
     assert found.curve.value == pytest.approx(np.full(10, prediction.FAILED))

@@ -6,7 +6,7 @@ is the physics engine itself, started almost where the episode was: an error bel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,7 @@ def physics_floor(
     set_state: Callable[[Any, FloatArray, FloatArray], object],
     generator: np.random.Generator,
     noise: float = SENSOR_NOISE,
+    track: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> tuple[FloatArray, FloatArray]:
     """MuJoCo against itself: the same actions from a start whose qpos is off by sensor noise.
 
@@ -96,12 +97,14 @@ def physics_floor(
         set_state: writes (qpos, qvel) into ``env``.
         generator: draws the noise.
         noise: standard deviation, m or rad.
+        track: shows progress through the rows.
 
     Returns:
         Observations (N, H, S) and rewards (N, H). Steps after a recorded episode's end are not run.
     """
     observations, rewards = held_out.truth.copy(), held_out.future_rewards.copy()
-    for row, episode in enumerate(held_out.episodes):
+    for row in track(range(len(held_out.episodes))):
+        episode = held_out.episodes[row]
         assert episode.qpos is not None and episode.qvel is not None, "the floor needs recorded states"
         env.reset(seed=episode.seed)
         start = episode.qpos[held_out.start]

@@ -1,15 +1,19 @@
-"""Episodes that no model has seen: recorded in the physics by the evaluation itself, side by side in one array."""
+"""Episodes that no model has seen, or windows of them, side by side in one array."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from wm_gym.data.episodes import Dataset
+from wm_gym.errors import DataError
 from wm_gym.types import BoolArray, Episode, FloatArray
+
+IntArray = np.ndarray[Any, np.dtype[np.integer]]
 
 CONTEXT = 1
 """Observed steps before the first predicted one: a constant velocity needs two observations to be causal."""
@@ -76,14 +80,17 @@ class HeldOut:
         )
 
 
-def stack_episodes(episodes: Sequence[Episode], horizon: int, context: int = CONTEXT) -> HeldOut:
+def stack_episodes(
+    episodes: Sequence[Episode], horizon: int, context: int = CONTEXT, reached: float = REACHED
+) -> HeldOut:
     """Lay episodes side by side. Those that end before the first predicted step are left out.
 
     Args:
         episodes: recorded by the evaluation.
-        horizon: predicted steps; shortened to what at least a tenth of the episodes reach, as a figure of one or two
-            episodes would say nothing.
+        horizon: predicted steps; shortened to what enough episodes reach, as a figure of one or two episodes would
+            say nothing.
         context: observed steps before the first predicted one.
+        reached: share of the episodes that is enough; 0 for a single one.
 
     Raises:
         ValueError: no episode is longer than the context.
@@ -92,7 +99,8 @@ def stack_episodes(episodes: Sequence[Episode], horizon: int, context: int = CON
     if not usable:
         raise ValueError(f"no episode is longer than the {context} steps of context")
     lengths = np.array([len(episode) for episode in usable])
-    steps = context + min(horizon, int(np.sort(lengths)[-math.ceil(REACHED * len(usable))]) - context)
+    enough = max(1, math.ceil(reached * len(usable)))
+    steps = context + min(horizon, int(np.sort(lengths)[-enough]) - context)
     return HeldOut(
         observations=np.stack([_pad(episode.observations, steps + 1) for episode in usable]),
         actions=np.stack([_pad(episode.actions, steps) for episode in usable]),
@@ -101,6 +109,57 @@ def stack_episodes(episodes: Sequence[Episode], horizon: int, context: int = CON
         start=context,
         episodes=usable,
     )
+
+
+def stack_windows(episodes: Sequence[Episode], stride: int, horizon: int) -> tuple[HeldOut, IntArray]:
+    """Windows that begin at steps 0, ``stride``, 2 ``stride``, ... of each episode, each running to the episode's end.
+
+    Returns:
+        The N windows, ``horizon`` steps long or as long as the longest; and (N,) the episode that each is cut from:
+        windows of one episode overlap, and are never independent.
+
+    Raises:
+        ValueError: no episode is longer than the context.
+    """
+    windows, origins = [], []
+    for origin, episode in enumerate(episodes):
+        for start in range(0, len(episode) - CONTEXT, stride):
+            windows.append(_from_step(episode, start))
+            origins.append(origin)
+    return stack_episodes(windows, horizon, reached=0.0), np.array(origins)
+
+
+def _from_step(episode: Episode, start: int) -> Episode:
+    """What is left of an episode at step ``start``."""
+    return replace(
+        episode,
+        observations=episode.observations[start:],
+        actions=episode.actions[start:],
+        rewards=episode.rewards[start:],
+        frames={},
+        qpos=None if episode.qpos is None else episode.qpos[start:],
+        qvel=None if episode.qvel is None else episode.qvel[start:],
+    )
+
+
+def check_held_out(held_out: Dataset, training: Dataset) -> None:
+    """Refuse a recording that is no fair test of what was learnt from another one.
+
+    Raises:
+        DataError: they are the same recording, share an episode's seed, or are of two robots.
+    """
+    spaces = [(dataset.task.observation_space.size, dataset.task.action_space.size) for dataset in (held_out, training)]
+    if spaces[0] != spaces[1] or held_out.task.env_id != training.task.env_id:
+        raise DataError(
+            f"{held_out.folder} records {held_out.task.name} and {training.folder} {training.task.name}: "
+            "held-out episodes must be of the same robot"
+        )
+    shared = set(held_out.seeds) & set(training.seeds)
+    if shared or held_out.digest() == training.digest():
+        raise DataError(
+            f"{held_out.folder} is no held-out recording: {len(shared)} of its episodes have the seed of one in "
+            f"{training.folder}; record it with another seed=..."
+        )
 
 
 def _pad(rows: FloatArray, length: int) -> FloatArray:

@@ -52,7 +52,9 @@ def judge_prediction(
         generator: resamples the episodes.
     """
     scale = Scale.of(training or held_out.episodes)
-    states, rewards = prediction.imagine_open_loop(model, held_out)
+    imagined = prediction.imagine_open_loop(model, held_out)
+    states, rewards = imagined.states, imagined.rewards
+    assert rewards is not None, "a world model predicts rewards"
     naive = {"persistence": baselines.persistence(held_out), "velocity": baselines.constant_velocity(held_out)}
     if training:
         naive["arx"] = baselines.fit_autoregression(training).rollout(held_out)

@@ -17,7 +17,7 @@ from wm_gym.evaluation import statistics
 from wm_gym.evaluation.held_out import HeldOut
 from wm_gym.evaluation.statistics import CurveInterval, Interval
 from wm_gym.models.world_model import WorldModel
-from wm_gym.types import Episode, FloatArray, Observation
+from wm_gym.types import BoolArray, Episode, FloatArray, Observation
 
 FAILED = 10.0
 """nRMSE that a prediction scores when it is not finite, and the most that any single number can score."""
@@ -32,17 +32,31 @@ class Scale:
     observation: FloatArray
     """(S,)."""
     moving: tuple[int, ...]
-    """The numbers that move in the data, the only ones that are scored."""
+    """The numbers that move within an episode, the only ones that are scored: a target that differs from episode to
+    episode but stays where it is would make every prediction look better."""
     reward: float
 
     @classmethod
     def of(cls, episodes: Sequence[Episode]) -> Scale:
         """Measure it over every row of ``episodes``."""
         seen = np.concatenate([np.asarray(episode.observations, dtype=np.float64) for episode in episodes])
+        changes = np.concatenate([np.diff(episode.observations.astype(np.float64), axis=0) for episode in episodes])
         rewards = np.concatenate([np.asarray(episode.rewards, dtype=np.float64) for episode in episodes])
-        deviation = seen.std(axis=0)
-        moving = np.flatnonzero(deviation > 1e-6 * np.maximum(1.0, np.abs(seen).max(axis=0)))
-        return cls(deviation, tuple(int(index) for index in moving), max(float(rewards.std()), 1e-8))
+        moving = np.sqrt(np.square(changes).mean(axis=0)) > 1e-6 * np.maximum(1.0, np.abs(seen).max(axis=0))
+        kept = tuple(int(index) for index in np.flatnonzero(moving))
+        return cls(seen.std(axis=0), kept, max(float(rewards.std()), 1e-8))
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a predictor says of N held-out windows over H steps; None where it says nothing."""
+
+    states: FloatArray
+    """(N, H, S) raw observations; not finite where it failed."""
+    rewards: FloatArray | None = None
+    """(N, H)."""
+    continuation: FloatArray | None = None
+    """(N, H): probability that the episode goes on after each step, given that it came so far."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +87,12 @@ class ValidTime:
     """The interval's upper end is at least ``high``."""
 
 
-def imagine_open_loop(model: WorldModel, held_out: HeldOut) -> tuple[FloatArray, FloatArray]:
-    """The model's mean prediction after observing what was known: states (N, H, S) and rewards (N, H)."""
+def imagine_open_loop(model: WorldModel, held_out: HeldOut) -> Predicted:
+    """The model's mean prediction under the recorded actions, after observing what was known."""
     observations = torch.as_tensor(held_out.observations, dtype=torch.float32)
     actions = torch.as_tensor(held_out.actions, dtype=torch.float32)
     first = max(0, held_out.start - model.context)
-    states, rewards = [], []
+    states, rewards, continuation = [], [], []
     with torch.inference_mode():
         latent = model.observe(None, None, model.encode(Observation(observations[:, first])))
         for step in range(first, held_out.start):
@@ -90,7 +104,23 @@ def imagine_open_loop(model: WorldModel, held_out: HeldOut) -> tuple[FloatArray,
             assert prediction.state is not None, "a model without a decoded state has no state error"
             states.append(prediction.state)
             rewards.append(prediction.reward)
-    return torch.stack(states, 1).double().numpy(), torch.stack(rewards, 1).double().numpy()
+            continuation.append(prediction.continuation)
+    return Predicted(*(torch.stack(part, 1).double().numpy() for part in (states, rewards, continuation)))
+
+
+def normalised_squares(predicted: FloatArray, held_out: HeldOut, scale: Scale) -> tuple[FloatArray, BoolArray]:
+    """Squared errors of a prediction (N, H, S) in squared standard deviations of the data.
+
+    Returns:
+        (N, H, D) for the D scored numbers, and (N, H) whether one of them was not finite. Steps after an episode's end
+        hold no meaning.
+    """
+    kept = list(scale.moving)
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = (predicted[..., kept] - held_out.truth[..., kept]) / scale.observation[kept]
+    failed = ~np.isfinite(error)
+    squares = np.square(np.where(failed, FAILED, np.clip(error, -FAILED, FAILED)))
+    return squares, np.asarray(failed.any(axis=-1))
 
 
 def score(
@@ -105,12 +135,7 @@ def score(
         scale: what one unit of error is.
         generator: resamples the episodes.
     """
-    kept = list(scale.moving)
-    with np.errstate(over="ignore", invalid="ignore"):
-        error = (predicted[..., kept] - held_out.truth[..., kept]) / scale.observation[kept]
-    failed = ~np.isfinite(error)
-    error = np.where(failed, FAILED, np.clip(error, -FAILED, FAILED))
-    squares = np.square(error)
+    squares, failed = normalised_squares(predicted, held_out, scale)
     weight = held_out.running[..., None].astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         per_dimension = np.sqrt((squares * weight).sum(axis=0) / weight.sum(axis=0))
@@ -120,7 +145,7 @@ def score(
         curve=statistics.root_mean_square_interval(overall, held_out.running, generator),
         per_dimension=per_dimension,
         squares=overall,
-        failures=int((failed.any(axis=-1) & held_out.running).any(axis=-1).sum()),
+        failures=int((failed & held_out.running).any(axis=-1).sum()),
     )
 
 
