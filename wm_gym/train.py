@@ -164,7 +164,7 @@ def _fresh_model(config: TrainConfig, dataset: Dataset, episodes: Sequence[Episo
     torch.manual_seed(config.seed)
     shape = StateEnsembleConfig(members=config.members, width=config.width, layers=config.layers)
     model = StateEnsemble(dataset.task, shape)
-    model.normalizer.fit(episodes)
+    model.fit_scales(episodes)
     return model.to(config.device)
 
 

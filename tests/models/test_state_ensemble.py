@@ -66,7 +66,7 @@ class WholeEpisodes:
 def model():
     torch.manual_seed(0)
     world = StateEnsemble(task(4, sin_cos=((0, 1),)), SMALL)
-    world.normalizer.fit([pendulum(s) for s in range(30)])
+    world.fit_scales([pendulum(s) for s in range(30)])
     return world
 
 
@@ -89,6 +89,23 @@ def test_what_never_moves_stays_and_pairs_stay_on_the_circle(model):
     state = model.predict(latent).state
     assert torch.allclose(state[:, 3], torch.from_numpy(np.stack([pendulum(s).observations[0, 3] for s in range(4)])))
     assert torch.allclose(state[:, 0] ** 2 + state[:, 1] ** 2, torch.ones(4), atol=1e-5)
+
+
+def test_what_is_linear_needs_no_training():
+    def drift(seed):
+        rng = np.random.default_rng(seed)
+        rows, actions = [rng.normal(size=2)], rng.uniform(-2, 2, (20, 1)).astype(np.float32)
+        for action in actions:
+            place, speed = rows[-1]
+            rows.append(np.array([place + 0.1 * speed, 0.9 * speed + 0.2 * action[0]]))
+        rewards = np.zeros(20, np.float32)
+        return Episode(np.array(rows, np.float32), actions, rewards, terminated=False, truncated=True, control_dt=0.1)
+
+    world = StateEnsemble(task(2), SMALL)
+    world.fit_scales([drift(seed) for seed in range(30)])
+    with torch.no_grad():
+        world.dynamics.weights[-1].zero_()
+    assert rollout_error(world, segment_of([drift(99)]))[-1] < 1e-2
 
 
 def test_imagining_is_a_pure_function_of_what_goes_in(model):
@@ -204,7 +221,7 @@ def test_it_learns_the_pendulum():
     torch.manual_seed(0)
     episodes = [pendulum(s) for s in range(60)]
     world = StateEnsemble(task(4, sin_cos=((0, 1),)), StateEnsembleConfig(members=2, width=48, layers=2, head_width=16))
-    world.normalizer.fit(episodes)
+    world.fit_scales(episodes)
     held_out = segment_of([pendulum(s) for s in range(1000, 1020)])
     nothing = world.normalizer.error(held_out.observations[:, :1] - held_out.observations[:, 1:]).mean().item()
     config = FitConfig(updates=400, batch_size=64, horizons=(1, 2, 4), learning_rate=5e-3, evaluate_every=100)
@@ -225,7 +242,7 @@ def test_an_interrupted_fit_ends_with_the_same_weights(tmp_path):
     def run(path, stop_at=None):
         torch.manual_seed(0)
         world = StateEnsemble(task(4), SMALL)
-        world.normalizer.fit(episodes)
+        world.fit_scales(episodes)
 
         def stop(update):
             if update == stop_at:

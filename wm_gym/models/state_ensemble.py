@@ -4,16 +4,21 @@ Every member carries *its own* trajectory through imagination and answers for it
 trajectories measures the error accumulated since the start, at the price that asking every member about one common
 state would have cost anyway. A rollout shows the trajectory of one member, or the mean of all.
 
+What is linear in the robot is not learnt by gradient: a ridge regression of one step's change, solved once, stands
+under the networks, which learn the rest.
+
 Sources: probabilistic ensembles and trajectory sampling from Chua et al. 2018 (PETS, section 4, "TS-infinity");
 autoregressive training over many steps from Li et al. 2025 (RWM, section III).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,9 +26,10 @@ from torch.nn import functional as F
 from wm_gym.errors import ConfigError
 from wm_gym.models.normalization import Normalizer
 from wm_gym.models.world_model import Loss, WorldModel
-from wm_gym.types import LatentState, Observation, Prediction, Segment, TaskSpec
+from wm_gym.types import Episode, LatentState, Observation, Prediction, Segment, TaskSpec
 
 _LOG_VARIANCE = (-10.0, 0.5)  # fixed bounds: learnt ones drift, and sigma collapses with them
+_RIDGE = 1e-4  # relative to inputs of unit variance
 _LIKELIHOOD_WEIGHT = 0.1  # the variance has an output layer of its own; its pull on the shared trunk stays small
 
 
@@ -49,6 +55,8 @@ class StateEnsemble(WorldModel):
     family: ClassVar[str] = "state_ensemble"
     temperature: Tensor
     """Scalar: the share of the predicted standard deviation that imagination samples; see ``temperature.py``."""
+    linear: Tensor
+    """(F+A+1, S): one step's change, in its own standard deviations, from features, scaled action and 1."""
     context = 0
 
     def __init__(self, task: TaskSpec, config: StateEnsembleConfig | None = None) -> None:
@@ -69,6 +77,19 @@ class StateEnsemble(WorldModel):
         self.dynamics = EnsembleMLP(members, features + actions, self.shape.width, self.shape.layers, 2 * size)
         self.judge = EnsembleMLP(members, 2 * features + actions, self.shape.head_width, self.shape.head_layers, 2)
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("linear", torch.zeros(features + actions + 1, size))
+
+    def fit_scales(self, episodes: Sequence[Episode]) -> None:
+        """Measure the training episodes: the scales of the normalizer, then the linear part of the dynamics."""
+        self.normalizer.fit(episodes)
+        before = torch.from_numpy(np.concatenate([episode.observations[:-1] for episode in episodes]))
+        after = torch.from_numpy(np.concatenate([episode.observations[1:] for episode in episodes]))
+        actions = torch.from_numpy(np.concatenate([episode.actions for episode in episodes]))
+        inputs = torch.cat([self._features(before), self.normalizer.action(actions), torch.ones(len(before), 1)], -1)
+        change = (after - before) / self.normalizer.delta_std * self.normalizer.moving
+        gram = inputs.T.double() @ inputs.double() / len(inputs)
+        ridge = _RIDGE * torch.eye(len(gram), dtype=gram.dtype)
+        self.linear.copy_(torch.linalg.solve(gram + ridge, inputs.T.double() @ change.double() / len(inputs)))
 
     def config(self) -> dict[str, Any]:
         """The values of :class:`StateEnsembleConfig`."""
@@ -186,7 +207,9 @@ class StateEnsemble(WorldModel):
 
     def _change(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (M, B, S) of one step's change, in its own standard deviations."""
-        mean, log_variance = self.dynamics(torch.cat([self._features(state), action], -1)).chunk(2, -1)
+        inputs = torch.cat([self._features(state), action], -1)
+        mean, log_variance = self.dynamics(inputs).chunk(2, -1)
+        mean = mean + inputs @ self.linear[:-1] + self.linear[-1]
         low, high = _LOG_VARIANCE
         # A smooth clamp keeps a gradient at the bounds.
         log_variance = high - F.softplus(high - log_variance)
