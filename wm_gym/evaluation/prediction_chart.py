@@ -40,7 +40,7 @@ def draw_prediction(values: Plain, title: str) -> str:
         title: for screen readers, and above the axis.
     """
     predictors = values["predictors"]
-    right = WIDTH - 14 - charts.LETTER * 1.1 * max(len(predictor["name"]) for predictor in predictors)
+    right = WIDTH - 14 - charts.LETTER * 1.3 * max(len(predictor["name"]) for predictor in predictors)
     across = Axis(0, values["horizon"], LEFT, right)
     drawn = [v for predictor in predictors for v in predictor["curve"]["value"] if v]
     up = Axis(*charts.decades([*drawn, values["valid_below"]], EXACT), BOTTOM, TOP, True)
