@@ -7,9 +7,6 @@ Each behaviour has a quota of steps, filled by its episodes 0, 1, 2, ...; the on
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,11 +14,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from wm_gym.errors import ConfigError, WorldModelError
 from wm_gym.physics.behaviours import Behaviour, LoadPolicy, check_behaviours, make_behaviour, policy_of
 from wm_gym.physics.camera import Camera, open_cameras
+from wm_gym.physics.processes import become_worker
 from wm_gym.physics.tasks import get_physics_state, make_physics, physics_of
 from wm_gym.types import Episode, FrameArray, TaskSpec
 
@@ -290,19 +287,8 @@ _worker: tuple[Recorder, Stage] | None = None
 
 def _start_worker(task: TaskSpec, stage: Stage, policies: Mapping[str, LoadPolicy]) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    become_worker()
     _worker = (Recorder(task, policies), stage)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(job: Job) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wm_gym.checks import raise_first
 from wm_gym.errors import ConfigError, ModelError, ObservationError
-from wm_gym.files import file_hash, read_json, write_json
-from wm_gym.models.checkpoint import read_tensors, write_tensors
+from wm_gym.files import file_hash, read_json, replacing, write_json
+from wm_gym.models.checkpoint import read_tensors, tensors_not_finite, write_tensors
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SCHEMA_VERSION = 1
+TENSORS, DESCRIPTION = "policy.safetensors", "policy.json"
+_REMEDY = "export the policy again, or copy its folder again"
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
@@ -72,11 +75,12 @@ class Policy:
         return action.numpy(), None
 
     def save(self, folder: Path) -> None:
-        """Write ``policy.safetensors`` and ``policy.json``."""
-        write_tensors(folder / "policy.safetensors", self.tensors)
+        """Write ``policy.safetensors`` and ``policy.json``; where one cannot be written both stay as they were."""
         described = {"activation": self.activation, "squash": self.squash, "details": dict(self.details)}
-        digest = file_hash(folder / "policy.safetensors")
-        write_json(folder / "policy.json", {"schema_version": SCHEMA_VERSION, **described, "sha256": digest})
+        with replacing(folder / TENSORS) as tensors, replacing(folder / DESCRIPTION) as description:
+            write_tensors(tensors, self.tensors)
+            values = {"schema_version": SCHEMA_VERSION, **described, "sha256": file_hash(tensors)}
+            write_json(description, values)
 
 
 def load_policy(folder: str | Path, trust: bool = False) -> PredictingPolicy:
@@ -92,20 +96,50 @@ def load_policy(folder: str | Path, trust: bool = False) -> PredictingPolicy:
     path = Path(folder)
     if path.suffix == ".zip":
         return _load_zip(path, trust)
-    if not (path / "policy.json").is_file() and (path / "policy" / "policy.json").is_file():
+    if not (path / DESCRIPTION).is_file() and (path / "policy" / DESCRIPTION).is_file():
         path = path / "policy"
-    described = read_json(path / "policy.json", ModelError)
-    file = path / "policy.safetensors"
-    if described.get("schema_version") != SCHEMA_VERSION:
-        raise ModelError(f"{path}: schema {described.get('schema_version')!r}, this version reads {SCHEMA_VERSION}")
-    if not file.is_file() or file_hash(file) != described.get("sha256"):
-        raise ModelError(f"{file}: missing or changed since it was written; copy the policy again")
-    if described.get("activation") not in _ACTIVATIONS or not isinstance(described.get("squash"), bool):
-        raise ModelError(f"{path / 'policy.json'}: activation or squash is missing or unknown")
-    tensors = read_tensors(file)
-    if missing := {"mean", "scale", "low", "high", "weight.0", "bias.0"} - tensors.keys():
-        raise ModelError(f"{file}: {sorted(missing)[0]!r} is missing; export the policy again")
+    described = read_json(path / DESCRIPTION, ModelError)
+    raise_first(ModelError, description_faults(path, described))
+    tensors = {name: value.float() for name, value in read_tensors(path / TENSORS).items()}
+    raise_first(ModelError, layer_faults(path / TENSORS, tensors, described["squash"]))
     return Policy(tensors, described["activation"], described["squash"], described.get("details", {}))
+
+
+def description_faults(folder: Path, described: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with ``policy.json``, and whether the tensors beside it are those that it was written with."""
+    if described.get("schema_version") != SCHEMA_VERSION:
+        yield f"{folder}: schema {described.get('schema_version')!r}, this version reads {SCHEMA_VERSION}; {_REMEDY}"
+    file = folder / TENSORS
+    if not file.is_file() or file_hash(file) != described.get("sha256"):
+        yield f"{file}: missing or changed since it was written; {_REMEDY}"
+    if described.get("activation") not in tuple(_ACTIVATIONS) or not isinstance(described.get("squash"), bool):
+        yield f"{folder / DESCRIPTION}: activation or squash is missing or unknown; {_REMEDY}"
+    if not isinstance(described.get("details", {}), dict):
+        yield f"{folder / DESCRIPTION}: details are no mapping; {_REMEDY}"
+
+
+def layer_faults(path: Path, tensors: Mapping[str, Tensor], squash: bool) -> Iterator[str]:
+    """Whether the layers follow one another from the observation to the action, and every value is a number."""
+    layers = sum(name.startswith("weight.") for name in tensors)
+    needed = {"mean", "scale", "low", "high", "weight.0", "bias.0"}
+    needed |= {f"{part}.{layer}" for layer in range(layers) for part in ("weight", "bias")}
+    if different := needed ^ tensors.keys():
+        name = sorted(different)[0]
+        yield f"{path}: {name!r} is {'missing' if name in needed else 'of no use'}; {_REMEDY}"
+        return
+    size = tensors["mean"].shape
+    for layer in range(layers):
+        weight, bias = tensors[f"weight.{layer}"], tensors[f"bias.{layer}"]
+        if weight.dim() != 2 or weight.shape[1:] != size or bias.shape != weight.shape[:1]:
+            yield f"{path}: 'weight.{layer}' of shape {tuple(weight.shape)} does not follow {tuple(size)}; {_REMEDY}"
+            return
+        size = bias.shape
+    if tensors["scale"].shape != tensors["mean"].shape or any(tensors[n].shape != size for n in ("low", "high")):
+        yield f"{path}: the sizes of mean and scale, or of the action and its bounds, differ; {_REMEDY}"
+    elif not bool((tensors["low"] <= tensors["high"]).all()) or not bool((tensors["scale"] > 0).all()):
+        yield f"{path}: a lower bound lies above its upper one, or a scale is not positive; {_REMEDY}"
+    numbers = {name: value for name, value in tensors.items() if squash or name not in ("low", "high")}
+    yield from tensors_not_finite(path, numbers)
 
 
 def _load_zip(path: Path, trust: bool) -> PredictingPolicy:
