@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata, trim_mean
 
 from wm_gym.types import BoolArray, FloatArray
 
@@ -62,7 +63,7 @@ def mean_interval(
     """
     rows = _finite_rows(values)
     means = resample_counts(len(rows), generator, resamples) @ rows / len(rows)
-    return _percentiles(float(rows.mean()), means, level)
+    return percentile_interval(float(rows.mean()), means, level)
 
 
 def paired_difference_interval(
@@ -85,7 +86,7 @@ def clustered_mean_interval(
     so the interval then says nothing of another training seed. With a handful of groups it is too narrow rather than
     too wide, as every bootstrap of a handful is.
     """
-    return _percentiles(_mean_of_means(groups), clustered_mean_samples(groups, generator, resamples), level)
+    return percentile_interval(_mean_of_means(groups), clustered_mean_samples(groups, generator, resamples), level)
 
 
 def clustered_difference_interval(
@@ -97,7 +98,7 @@ def clustered_difference_interval(
 ) -> Interval:
     """The second mean of means minus the first, where the two sets of groups were drawn independently."""
     samples = clustered_mean_samples(second, generator, resamples) - clustered_mean_samples(first, generator, resamples)
-    return _percentiles(_mean_of_means(second) - _mean_of_means(first), samples, level)
+    return percentile_interval(_mean_of_means(second) - _mean_of_means(first), samples, level)
 
 
 def clustered_mean_samples(
@@ -119,27 +120,39 @@ def _mean_of_means(groups: Sequence[FloatArray]) -> float:
     return float(np.mean([np.mean(_finite_rows(group)) for group in groups]))
 
 
-def pearson(first: FloatArray, second: FloatArray) -> float:
-    """Linear correlation; NaN, never 1, where either side is constant."""
-    x, y = _finite_rows(first), _finite_rows(second)
-    moved_x, moved_y = x - x.mean(), y - y.mean()
-    size_x, size_y = float(np.linalg.norm(moved_x)), float(np.linalg.norm(moved_y))
+def pearson(first: FloatArray, second: FloatArray) -> Any:
+    """Linear correlation along the last axis; NaN, never 1, where either side is constant."""
+    x, y = _finite(first), _finite(second)
+    moved_x, moved_y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
+    size_x, size_y = np.linalg.norm(moved_x, axis=-1), np.linalg.norm(moved_y, axis=-1)
     # A constant side leaves rounding dust, not zero, after its mean is taken away.
-    if size_x <= 1e-12 * float(np.linalg.norm(x)) or size_y <= 1e-12 * float(np.linalg.norm(y)):
-        return float("nan")
-    return float(np.clip(moved_x @ moved_y / (size_x * size_y), -1.0, 1.0))
+    flat = (size_x <= 1e-12 * np.linalg.norm(x, axis=-1)) | (size_y <= 1e-12 * np.linalg.norm(y, axis=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.clip((moved_x * moved_y).sum(-1) / (size_x * size_y), -1.0, 1.0)
+    return np.where(flat, np.nan, found)[()]
 
 
-def spearman(first: FloatArray, second: FloatArray) -> float:
-    """Rank correlation, ties sharing their mean rank; NaN where either side is constant."""
-    return pearson(rankdata(first), rankdata(second))
+def spearman(first: FloatArray, second: FloatArray) -> Any:
+    """Rank correlation along the last axis, ties sharing their mean rank; NaN where either side is constant."""
+    return pearson(rankdata(first, axis=-1), rankdata(second, axis=-1))
+
+
+def interquartile_mean(values: FloatArray) -> float:
+    """Mean of the middle half of the values, a quarter cut off at each end.
+
+    Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice".
+
+    Args:
+        values: (N,) finite.
+    """
+    return float(trim_mean(_finite_rows(values), 0.25))
 
 
 def correlation_interval(
     first: FloatArray,
     second: FloatArray,
     generator: np.random.Generator,
-    statistic: Callable[[FloatArray, FloatArray], float] = pearson,
+    statistic: Callable[[FloatArray, FloatArray], Any] = pearson,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Interval:
@@ -147,11 +160,8 @@ def correlation_interval(
     x, y = _finite_rows(first), _finite_rows(second)
     value = statistic(x, y)
     drawn = generator.integers(0, len(x), size=(resamples, len(x)))
-    samples = np.array([statistic(x[rows], y[rows]) for rows in drawn])
-    samples = samples[np.isfinite(samples)]  # a resample may happen to be constant
-    if not np.isfinite(value) or len(samples) == 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    return _percentiles(value, samples, level)
+    # A resample may happen to be constant: it has no correlation.
+    return percentile_interval(value, statistic(x[drawn], y[drawn]), level)
 
 
 def root_mean_square_interval(
@@ -197,10 +207,21 @@ def _percentile_columns(samples: FloatArray, percentile: float) -> FloatArray:
     return np.array([np.percentile(c, percentile) if len(c) else np.nan for c in columns])
 
 
-def _percentiles(value: float, samples: FloatArray, level: float) -> Interval:
+def percentile_interval(value: float, samples: FloatArray, level: float = LEVEL) -> Interval:
+    """The percentile interval of bootstrap samples (R,); those in which the figure does not exist are left out."""
+    finite = np.asarray(samples)[np.isfinite(samples)]
+    if not np.isfinite(value) or len(finite) == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
     tail = 50.0 * (1.0 - level)
-    low, high = np.percentile(samples, [tail, 100.0 - tail])
-    return Interval(value, float(low), float(high))
+    low, high = np.percentile(finite, [tail, 100.0 - tail])
+    return Interval(float(value), float(low), float(high))
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim == 0 or rows.size == 0 or not np.isfinite(rows).all():
+        raise ValueError(f"needs a non-empty list of finite numbers, got shape {rows.shape}")
+    return rows
 
 
 def _finite_rows(values: FloatArray) -> FloatArray:
