@@ -164,36 +164,43 @@ class StateEnsemble(WorldModel):
         """
         members = self.shape.members
         rows = _deal(len(segment.actions), members, segment.actions.device)
-        observed, mask = segment.observations[rows], segment.mask[rows]
+        observed, mask = segment.observations[rows], segment.mask[rows][:, :, :horizon]
         actions = self.normalizer.action(segment.actions[rows])
-        rewards = (segment.rewards[rows] - self.normalizer.reward_mean) / self.normalizer.reward_std
-        terminations = segment.terminations[rows]
-        state = observed[:, :, 0]
-        sums = dict.fromkeys(("dynamics", "reward", "termination"), state.new_zeros(()))
-        likelihood = state.new_zeros(())
+        state, likelihood = observed[:, :, 0], observed.new_zeros(())
+        squares = []
         for step in range(horizon):
-            valid = mask[:, :, step]
             mean, log_variance = self._change(state, actions[:, :, step])
             error = (observed[:, :, step + 1] - state) / self.normalizer.delta_std - mean
             error = error * self.normalizer.moving
-            sums["dynamics"] = sums["dynamics"] + (error.square().mean(-1) * valid).sum()
+            squares.append(error.square().mean(-1))
             if step == 0:
                 surprise = error.detach().square() * (-log_variance).exp() + log_variance
-                likelihood = 0.5 * (surprise.mean(-1) * valid).sum() / valid.sum().clamp(min=1)
+                likelihood = 0.5 * (surprise.mean(-1) * mask[:, :, 0]).sum() / mask[:, :, 0].sum().clamp(min=1)
             # What is fed back is the mean; runs that fed back samples predicted worse (docs/log.md).
-            following = self._follow(state, mean)
-            # The judge learns from where the rollout is, against what was recorded there: its inputs carry no
-            # gradient, so that the dynamics answer to the observations alone.
-            reward, logit = self._judge(state.detach(), actions[:, :, step], following.detach())
-            sums["reward"] = sums["reward"] + ((reward - rewards[:, :, step]).square() * valid).sum()
-            crossed = F.binary_cross_entropy_with_logits(logit, terminations[:, :, step], reduction="none")
-            sums["termination"] = sums["termination"] + (crossed * valid).sum()
-            state = following
-        count = mask[:, :, :horizon].sum().clamp(min=1)
-        parts = {name: value / count for name, value in sums.items()}
-        total = parts["dynamics"] + parts["reward"] + parts["termination"] + _LIKELIHOOD_WEIGHT * likelihood
-        parts["likelihood"] = likelihood
+            state = self._follow(state, mean)
+        count = mask.sum().clamp(min=1)
+        dynamics = (torch.stack(squares, -1) * mask).sum() / count
+        reward, termination = self._judge_loss(segment, rows, actions, horizon)
+        total = dynamics + reward + termination + _LIKELIHOOD_WEIGHT * likelihood
+        parts = {"dynamics": dynamics, "reward": reward, "termination": termination, "likelihood": likelihood}
         return Loss(total, {name: value.detach() for name, value in parts.items()})
+
+    def _judge_loss(self, segment: Segment, rows: Tensor, actions: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
+        """Squared error of the reward and cross-entropy of the termination, on the recorded transitions themselves.
+
+        Along the rollout they would learn to forgive its errors: a reward that is sharp in the robot's own states came
+        out rounded, and the imagination under-promised (docs/log.md).
+        """
+        observed, mask = segment.observations[rows], segment.mask[rows][:, :, :horizon].flatten(1)
+        before, after = observed[:, :, :horizon].flatten(1, 2), observed[:, :, 1 : horizon + 1].flatten(1, 2)
+        reward, logit = self._judge(before, actions[:, :, :horizon].flatten(1, 2), after)
+        truth = (
+            segment.rewards[rows][:, :, :horizon].flatten(1) - self.normalizer.reward_mean
+        ) / self.normalizer.reward_std
+        ended = segment.terminations[rows][:, :, :horizon].flatten(1)
+        crossed = F.binary_cross_entropy_with_logits(logit, ended, reduction="none")
+        count = mask.sum().clamp(min=1)
+        return ((reward - truth).square() * mask).sum() / count, (crossed * mask).sum() / count
 
     def _features(self, state: Tensor) -> Tensor:
         """Normalised state; an angle without a limit is shown by its sine and cosine, as it repeats itself."""
