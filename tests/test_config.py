@@ -96,6 +96,10 @@ def main(config: Config) -> None:
     if config.what == "stop":
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(10)
+    if config.what == "write":
+        raise OSError(28, "No space left on device", "somewhere")
+    if config.what == "crash":
+        raise OSError(5, "Input/output error", "somewhere")
     print("done", config.steps)
 
 run_program(main, Config)
@@ -110,6 +114,7 @@ run_program(main, Config)
         (["steps=x", "what=work"], 1, "", "error: setting 'steps': "),
         ([], 1, "", "error: what=... must be given (settings: what, steps)\n"),
         (["what=stop"], 130, "", "interrupted: "),
+        (["what=write"], 1, "", "error: somewhere: the disk is full: make room; the same command goes on then\n"),
         (
             ["--help"],
             0,
@@ -125,3 +130,43 @@ def test_a_program_ends_with_a_status_and_one_line(tmp_path, arguments, status, 
     )
     assert (done.returncode, done.stdout) == (status, out)
     assert done.stderr.startswith(err) and done.stderr.count("\n") == (1 if err else 0)
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py", "what=crash"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stderr.startswith("Traceback") and "Input/output error" in done.stderr
+
+
+WRITER = """
+import time
+from dataclasses import dataclass
+from wm_gym.config import REQUIRED, run_program
+
+@dataclass
+class Config:
+    output: str = REQUIRED
+    seconds: float = 0.0
+
+def main(config: Config) -> None:
+    print("begun", flush=True)
+    time.sleep(config.seconds)
+
+run_program(main, Config)
+"""
+
+
+def test_two_programs_do_not_write_to_one_output(tmp_path):
+    (tmp_path / "program.py").write_text(WRITER)
+    command = [sys.executable, tmp_path / "program.py", f"output={tmp_path / 'model'}"]
+    with subprocess.Popen([*command, "seconds=60"], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "begun\n"
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        first.terminate()
+    assert first.returncode == 130
+    assert second.returncode == 1 and "is being written by another process" in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"]

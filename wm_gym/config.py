@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_origin, get_type_hints
@@ -18,10 +20,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from wm_gym.errors import ConfigError, WorldModelError
+from wm_gym.lock import only_writer
 
 __all__ = ["REQUIRED", "load_config", "run_program"]
 
 T = TypeVar("T")
+
+_CANNOT_WRITE = {
+    errno.ENOSPC: "the disk is full: make room",
+    errno.EDQUOT: "the quota is used up: make room",
+    errno.EFBIG: "the file grew beyond what may be written here: raise the limit (ulimit -f)",
+    errno.EROFS: "the disk is read-only: choose another output",
+    errno.EACCES: "permission denied: choose another output, or change the folder's permissions",
+    errno.EPERM: "not permitted: choose another output, or change the folder's permissions",
+}
 
 
 def load_config(schema: type[T], overrides: Sequence[str], folder: Path | None = None) -> T:
@@ -67,7 +79,7 @@ def run_program(main: Any, schema: type[T], folder: Path | None = None) -> None:
     """Entry of every program: parse ``sys.argv``, run ``main(config)``, and turn an error into one line and exit 1.
 
     ``--help`` prints the settings with their defaults. An interruption (Ctrl-C or SIGTERM) exits with 130 after the
-    work was saved.
+    work was saved. A program with a setting ``output`` is the only one that writes there.
     """
     arguments = sys.argv[1:]
     if "--help" in arguments or "-h" in arguments:
@@ -78,12 +90,31 @@ def run_program(main: Any, schema: type[T], folder: Path | None = None) -> None:
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(load_config(schema, arguments, folder))
+        config = load_config(schema, arguments, folder)
+        with _alone(config):
+            main(config)
     except WorldModelError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        sys.exit(
+            f"error: {error.filename or 'the output'}: {_CANNOT_WRITE[error.errno]}; the same command goes on then"
+        )
     except KeyboardInterrupt:
         print("interrupted: what was finished is saved; the same command goes on from there", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def _alone(config: Any) -> Iterator[None]:
+    """Keep other programs from the output, if there is one."""
+    output = getattr(config, "output", None)
+    if not isinstance(output, str):
+        yield
+        return
+    with only_writer(Path(output)):
+        yield
 
 
 def _keys(config: DictConfig) -> str:

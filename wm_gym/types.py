@@ -12,6 +12,7 @@ Units are SI; frames are uint8 (H, W, 3) RGB on disk and in environments, float 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -105,7 +106,10 @@ class TaskSpec:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> TaskSpec:
-        """Inverse of :meth:`to_dict`. Raises ``TypeError``, ``KeyError`` or ``ValueError`` on a malformed mapping."""
+        """Inverse of :meth:`to_dict`. Raises ``TypeError``, ``KeyError`` or ``ValueError`` on a malformed mapping.
+
+        The mapping may come from a file of somebody else: every value that is used later is checked here.
+        """
         values = dict(plain)
         for space in ("observation_space", "action_space"):
             values[space] = BoxSpec(**{k: tuple(float(v) for v in values[space][k]) for k in ("low", "high")})
@@ -120,7 +124,10 @@ class TaskSpec:
             angles=tuple(described["angles"]),
             qpos=tuple(described["qpos"]),
         )
-        return cls(**values)
+        task = cls(**values)
+        _check_numbers(task)
+        _check_places(task)
+        return task
 
 
 @dataclass(frozen=True)
@@ -227,3 +234,57 @@ class Prediction:
     """(B, S) decoded state observation, raw units."""
     frames: Mapping[str, Tensor] = field(default_factory=dict)
     """Camera name -> (B, 3, H, W) in [0, 1]."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # of a camera: it becomes the name of a folder
+_LONGEST = 2**31
+
+
+def _check_numbers(task: TaskSpec) -> None:
+    """Refuse names, times and bounds that are none."""
+    if not isinstance(task.name, str) or not isinstance(task.env_id, str | None):
+        raise TypeError(f"name={task.name!r} and env_id={task.env_id!r} must be text")
+    if not isinstance(task.env_kwargs, Mapping):
+        raise TypeError(f"env_kwargs={task.env_kwargs!r} must be a mapping")
+    if not isinstance(task.control_dt, int | float) or not 1e-6 <= task.control_dt <= 1e6:
+        raise ValueError(f"control_dt={task.control_dt!r} is no number of seconds")
+    if not isinstance(task.max_episode_steps, int) or not 1 <= task.max_episode_steps < _LONGEST:
+        raise ValueError(f"max_episode_steps={task.max_episode_steps!r} is no number of steps")
+    for space in (task.observation_space, task.action_space):
+        if not all(low <= high for low, high in zip(space.low, space.high, strict=True)):  # false for NaN
+            raise ValueError("a space's lower bound lies above its upper one, or is no number")
+    for camera in task.cameras:
+        if not isinstance(camera.name, str) or not _NAME.fullmatch(camera.name):
+            raise ValueError(f"camera name {camera.name!r}")
+        for size in (camera.width, camera.height):
+            if not isinstance(size, int) or not 1 <= size <= 4096:
+                raise ValueError(f"camera {camera.name!r}: {size!r} is no number of pixels")
+        lookat = (0.0, 0.0, 0.0) if camera.lookat is None else camera.lookat
+        pose = [camera.azimuth, camera.elevation, 1.0 if camera.distance is None else camera.distance, *lookat]
+        named = [name for name in (camera.fixed, camera.track_body) if name is not None]
+        if (
+            len(pose) != 6
+            or not all(isinstance(n, int | float) for n in pose)
+            or not all(isinstance(n, str) for n in named)
+        ):
+            raise ValueError(f"camera {camera.name!r}: its pose is not one of numbers and names")
+    if len({camera.name for camera in task.cameras}) < len(task.cameras):
+        raise ValueError("two cameras have the same name")
+
+
+def _check_places(task: TaskSpec) -> None:
+    """Refuse a map that points beyond the observation."""
+    described, size = task.observation_map, task.observation_space.size
+    named = [*described.angles, *(index for pair in described.sin_cos for index in pair)]
+    named += [first + offset for first in described.quaternions for offset in (0, 3)]
+    for entry in described.qpos:
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"observation_map.qpos holds {entry!r}")
+        named += [entry[key] for key in ("sin", "cos", "index") if key in entry]
+        weights = entry.get("weights", (0.0,) * size)
+        numbers = [entry.get("offset", 0.0), entry.get("value", 0.0), *weights]
+        if len(weights) != size or not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"observation_map.qpos holds {len(weights)} weights for {size} numbers, or no numbers")
+    for index in named:
+        if not isinstance(index, int) or not 0 <= index < size:
+            raise ValueError(f"observation_map names number {index!r} of an observation of {size}")

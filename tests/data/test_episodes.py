@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from wm_gym.data import lerobot, tables
-from wm_gym.data.episodes import MANIFEST, TASK, open_dataset, verify_dataset
+from wm_gym.data.episodes import open_dataset, verify_dataset
+from wm_gym.data.metadata import MANIFEST, TASK
 from wm_gym.data.segments import split_episodes
 from wm_gym.data.video import read_video, write_video
 from wm_gym.errors import DataError
@@ -212,7 +213,53 @@ def shift_episode(folder):
     pq.write_table(table.set_column(place, "dataset_from_index", pa.array([0, 4, 8])), folder / lerobot.EPISODES)
 
 
+def rename_in_manifest(name):
+    def change(folder):
+        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest["files"][name] = manifest["files"].pop(lerobot.STATS)
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    return change
+
+
+def set_type(name, kind):
+    def change(folder):
+        rewrite_table(folder, lambda columns: columns.update({name: columns[name].astype(kind)}))
+
+    return change
+
+
+def edit_episodes(name, values):
+    def change(folder):
+        table = pq.read_table(folder / lerobot.EPISODES)
+        pq.write_table(table.set_column(table.column_names.index(name), name, values), folder / lerobot.EPISODES)
+
+    return change
+
+
+def promise_a_billion_rows(folder):
+    """One value, run-length encoded: a billion rows in a few kilobytes."""
+    values = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10**6, np.int8)), pa.array([0.0], pa.float32()))
+    with pq.ParquetWriter(folder / lerobot.DATA, pa.schema([("action", values.type)])) as writer:
+        for _ in range(20):
+            writer.write_table(pa.table({"action": values}))
+
+
 FAULTS = {
+    "name outside": (rename_in_manifest("../stats.json"), r"manifest names '../stats.json', which is no file of this"),
+    "name too long": (rename_in_manifest("a/" + "x" * 300), r"which is no file of this folder"),
+    "no hash": (lambda f: edit_json(f / MANIFEST, files={TASK: 3}), r"the sha256 of a file is no text"),
+    "provenance": (lambda f: edit_json(f / MANIFEST, versions=[]), r"'versions' is no dict"),
+    "rewards as text": (set_type("next.reward", str), r"column 'next.reward' holds"),
+    "flags as numbers": (set_type("is_final", np.float32), r"column 'is_final' holds float32"),
+    "episodes as floats": (set_type("episode_index", np.float64), r"column 'episode_index' holds float64"),
+    "length unknown": (edit_episodes("length", pa.array([5, None, 4])), r"meta/episodes/.*: column 'length' has holes"),
+    "seeds as text": (edit_episodes("seed", pa.array(["a", "b", "c"])), r"column 'seed' has holes, or holds string"),
+    "frames nowhere": (
+        edit_episodes("videos/observation.images.main/from_timestamp", pa.array([0.0, np.nan, 0.1])),
+        r"meta/episodes/.*: episode 1 lies in no video",
+    ),
+    "a billion rows": (promise_a_billion_rows, r"file-000.parquet: damaged parquet \(\d+ numbers in \d+ bytes\)"),
     "no folder": (shutil.rmtree, r"data: no such dataset folder; record one"),
     "no manifest": (lambda f: (f / MANIFEST).unlink(), r"not a dataset of wm_gym: meta/MANIFEST.json is missing"),
     "no table": (lambda f: (f / lerobot.DATA).unlink(), r"data/chunk-000/file-000.parquet: missing; record"),

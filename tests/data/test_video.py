@@ -1,7 +1,8 @@
+import av
 import numpy as np
 import pytest
 
-from wm_gym.data.video import inspect_video, join_videos, read_video, write_video
+from wm_gym.data.video import frame_times, inspect_video, join_videos, read_video, write_video
 from wm_gym.errors import DataError
 
 
@@ -93,3 +94,29 @@ def test_a_missing_short_or_damaged_video_is_named(tmp_path, film):
     path.write_bytes(b"")
     with pytest.raises(DataError, match=r"a\.mp4: damaged video"):
         inspect_video(path)
+
+
+def test_times_are_told_frame_by_frame(tmp_path, film):
+    write_video(tmp_path / "a.mp4", film(5), 20)
+    assert [float(time) for time in frame_times(tmp_path / "a.mp4")] == [0.0, 0.05, 0.1, 0.15, 0.2]
+
+
+def test_only_the_format_that_we_write_is_read(tmp_path, film):
+    """FFmpeg guesses formats: some are lists that make it open other files, wherever they lie."""
+    write_video(tmp_path / "secret.mp4", film(3), 10)
+    (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n")
+    (tmp_path / "concat.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    for name in ("list.mp4", "concat.mp4"):
+        with pytest.raises(DataError, match="damaged video"):
+            inspect_video(tmp_path / name)
+
+
+def test_another_codec_is_refused(tmp_path, film):
+    with av.open(str(tmp_path / "a.mp4"), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 24, 16, "yuv420p"
+        for picture in film(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    with pytest.raises(DataError, match="mpeg4 instead of h264"):
+        read_video(tmp_path / "a.mp4")

@@ -94,6 +94,24 @@ def test_half_written_leftovers_are_ignored_and_removed(tmp_path, task, episodes
     assert alive.exists(), "an episode that is being written was removed"
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("episode.json", "{}", r"episode.json: damaged \(steps, behaviour, seed, cameras\)"),
+        ("episode.json", '{"steps": 0, "behaviour": "", "seed": 0, "cameras": {}}', r"episode.json: damaged"),
+        ("episode.json", '{"steps": 9, "behaviour": "", "seed": 0, "cameras": {}}', r"not the 10 rows of an episode"),
+        ("episode.parquet", "half", r"episode.parquet: damaged parquet"),
+    ],
+)
+def test_a_damaged_staged_episode_is_named(tmp_path, task, episodes, make_writer, file, content, message):
+    writer = make_writer(tmp_path / "data", task)
+    writer.stage("ep-0", episodes[0])
+    (tmp_path / "data.staging/ep-0" / file).write_text(content)
+    with pytest.raises(DataError, match=message):
+        writer.staged()
+        writer.load_staged("ep-0")
+
+
 def stage_one(writer, key, episode):
     writer.stage(key, episode)
 

@@ -77,6 +77,61 @@ def test_damage_is_named(tmp_path):
         load_policy(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.update({"weight.0": torch.ones(1, 3)}), r"'weight.0' of shape \(1, 3\) does not follow \(2,\)"),
+        (lambda t: t.update({"weight.0": torch.ones(2)}), "does not follow"),
+        (lambda t: t.update({"bias.0": torch.ones(2)}), "does not follow"),
+        (lambda t: t.update({"weight.2": torch.ones(1, 1)}), "is missing|is of no use"),
+        (lambda t: t.update({"weight.9": torch.ones(1, 1), "bias.9": torch.ones(1)}), "is missing|is of no use"),
+        (lambda t: t.pop("low"), "'low' is missing"),
+        (lambda t: t.update({"more": torch.ones(1)}), "'more' is of no use"),
+        (lambda t: t.update({"high": torch.ones(3)}), "the sizes of"),
+        (lambda t: t.update({"low": torch.tensor([2.0])}), "a lower bound lies above"),
+        (lambda t: t["scale"].fill_(0), "a scale is not positive"),
+        (lambda t: t["bias.0"].fill_(float("inf")), "'bias.0' holds a value that is not finite"),
+    ],
+)
+def test_layers_that_do_not_follow_one_another_are_named(tmp_path, change, words):
+    policy = tiny_policy()
+    change(policy.tensors)
+    policy.save(tmp_path)
+    with pytest.raises(ModelError, match=words):
+        load_policy(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"activation": ["tanh"]}, {"squash": 1}, {"details": "ours"}, {"sha256": None}])
+def test_a_description_of_another_kind_is_refused(tmp_path, change):
+    tiny_policy().save(tmp_path)
+    described = tmp_path / "policy.json"
+    described.write_text(json.dumps(json.loads(described.read_text()) | change))
+    with pytest.raises(ModelError):
+        load_policy(tmp_path)
+
+
+def test_an_action_without_bounds_is_clipped_nowhere(tmp_path):
+    policy = tiny_policy()
+    policy.tensors.update(low=torch.tensor([-torch.inf]), high=torch.tensor([torch.inf]))
+    policy.save(tmp_path)
+    assert load_policy(tmp_path).predict(np.array([100.0, 0.0]))[0].tolist() == [49.5]
+
+
+def test_a_policy_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
+    tiny_policy().save(tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wm_gym.policies.policy.write_json", full)
+    other = tiny_policy()
+    other.tensors["bias.0"].fill_(1.0)
+    with pytest.raises(OSError, match="No space left"):
+        other.save(tmp_path)
+    assert load_policy(tmp_path).predict(np.array([2.0, 9.0]))[0].tolist() == [0.5]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.json", "policy.safetensors"]
+
+
 def test_wrong_questions_are_named():
     with pytest.raises(ObservationError, match="2 numbers"):
         tiny_policy().predict(np.zeros(3))

@@ -17,12 +17,17 @@ import pyarrow.parquet as pq
 from wm_gym.errors import DataError
 from wm_gym.types import Episode, FrameArray, TaskSpec
 
+UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+"""All the ways in which pyarrow fails on a damaged file."""
 Columns = dict[str, np.ndarray[Any, Any]]
 """Column name -> (rows,) or (rows, D), D > 1."""
 
 STATE, ACTION, REWARD, FINAL = "observation.state", "action", "next.reward", "is_final"
 TERMINATED, TRUNCATED, DONE = "next.terminated", "next.truncated", "next.done"
 QPOS, QVEL = "privileged.qpos", "privileged.qvel"
+
+
+_MOST_NUMBERS_PER_BYTE = 64  # columns that never change take next to nothing, but those that count the rows do not
 
 
 def check_episode(name: str, episode: Episode, task: TaskSpec) -> None:
@@ -119,13 +124,30 @@ def read_table(path: Path) -> Columns:
     Raises:
         DataError: the file is missing, cut short, damaged, or has holes; names it.
     """
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
     try:
-        table = pq.read_table(path)
+        table = open_parquet(path).read(use_threads=False)
         return {name: _from_arrow(path, name, table[name]) for name in table.column_names}
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: damaged parquet ({str(error).splitlines()[0]})") from error
+    except UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: damaged parquet ({reason})") from error
+
+
+def open_parquet(path: Path) -> Any:
+    """Open a parquet file, unless it promises far more numbers than its size can hold.
+
+    Raises:
+        ValueError: it does, or is no file: runs of one value would be unpacked without end.
+    """
+    if not path.is_file():
+        raise ValueError("not a file")
+    file = pq.ParquetFile(path)
+    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+    numbers = sum(group.column(index).num_values for group in groups for index in range(group.num_columns))
+    if numbers > _MOST_NUMBERS_PER_BYTE * path.stat().st_size:
+        raise ValueError(f"{numbers} numbers in {path.stat().st_size} bytes")
+    return file
 
 
 def _with_final_row(steps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -144,7 +166,7 @@ def _from_arrow(path: Path, name: str, column: Any) -> np.ndarray[Any, Any]:
         array = pa.concat_arrays(array.chunks)
     if pa.types.is_fixed_size_list(array.type):
         flat, width = array.flatten(), array.type.list_size
-        if len(flat) != len(array) * width or flat.null_count:
+        if width < 1 or len(flat) != len(array) * width or flat.null_count:
             raise DataError(f"{path}: column {name!r} has holes")
         return np.asarray(flat.to_numpy(zero_copy_only=False)).reshape(-1, width)
     if array.null_count:

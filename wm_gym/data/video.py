@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,15 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from wm_gym.errors import DataError
+from wm_gym.files import replacing
 from wm_gym.types import FrameArray
 
 CRF = 10
 """Quality of x264, 0 (lossless) to 51: at 10 the rounding of chroma costs more than the compression."""
 KEYFRAME_INTERVAL = 8
 """Frames between two that decode alone: reading any frame decodes at most this many."""
+MAX_SIDE = 4096
+"""Pixels; a video that promises larger frames is refused."""
 EXACT_COLOURS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """The conversion between RGB and YUV; FFmpeg's default is five times less accurate, and darker by one level."""
 
@@ -50,7 +52,7 @@ def write_video(path: Path | str, frames: FrameArray, fps: int) -> None:
     """
     path = Path(path)
     _check_frames(path, frames, fps)
-    with _replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+    with replacing(path) as partial, _written(path), av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         context = stream.codec_context
@@ -79,6 +81,8 @@ def read_video(path: Path | str, start: int = 0, count: int | None = None) -> Fr
         for frame in _decode_from(container, stream, start):
             if count is not None and len(frames) >= count:
                 break
+            if (frame.width, frame.height) != (stream.width, stream.height):
+                raise DataError(f"{path}: damaged video: frames of several sizes; record it again")
             picture = convert.reformat(frame, format="rgb24", interpolation=EXACT_COLOURS)
             frames.append(picture.to_ndarray().astype(np.uint8, copy=False))
         header = stream.frames
@@ -100,6 +104,17 @@ def inspect_video(path: Path | str) -> VideoInfo:
         return VideoInfo(stream.frames, stream.width, stream.height, Fraction(stream.average_rate or 0))
 
 
+def frame_times(path: Path | str) -> Iterator[Fraction]:
+    """Decode every frame, one at a time, and tell its time in seconds.
+
+    Raises:
+        DataError: the file is missing or damaged; names it.
+    """
+    with _opened(path) as (container, stream):
+        for frame in container.decode(stream):
+            yield frame.pts * stream.time_base
+
+
 def join_videos(paths: Sequence[Path | str], output: Path | str) -> None:
     """Append videos of one size and rate by copying their packets: nothing is encoded anew, timestamps stay exact.
 
@@ -108,7 +123,8 @@ def join_videos(paths: Sequence[Path | str], output: Path | str) -> None:
     """
     if not paths:
         raise DataError(f"{output}: no videos to join")
-    with _replacing(Path(output)) as partial, av.open(str(partial), "w", format="mp4") as container:
+    output = Path(output)
+    with replacing(output) as partial, _written(output), av.open(str(partial), "w", format="mp4") as container:
         with _opened(paths[0]) as (_, first):
             joined = container.add_stream_from_template(first)
             joined.time_base = first.time_base
@@ -157,30 +173,40 @@ def _check_frames(path: Path, frames: FrameArray, fps: int) -> None:
 
 
 @contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn every way in which writing a video fails into a DataError that names the file; a full disk stays one."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise DataError(f"{path}: cannot be written as video ({error})") from error
+
+
+@contextmanager
 def _opened(path: Path | str) -> Iterator[tuple[Any, Any]]:
     """Open a video for reading; turn every way in which that fails into a DataError that names the file."""
     if not Path(path).is_file():
         raise DataError(f"{path}: no such video")
     try:
-        with av.open(str(path)) as container:
+        # Named, not guessed: among the formats that FFmpeg would try are lists that make it open other files.
+        with av.open(str(path), format="mp4") as container:
             if not container.streams.video:
                 raise DataError(f"{path}: damaged video: it has no picture")
             stream = container.streams.video[0]
+            _check_stream(path, stream)
             stream.codec_context.options = {"err_detect": "explode"}  # else the decoder paints over what is damaged
             yield container, stream
-    except av.error.FFmpegError as error:
-        raise DataError(f"{path}: damaged video ({error}); record it again") from error
+    except (av.error.FFmpegError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
+        # What a damaged header leaves empty is met as a missing rate or time later on.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: damaged video ({reason}); record it again") from error
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Write to a temporary name beside ``path``; rename when all went well, remove otherwise."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _check_stream(path: Path | str, stream: Any) -> None:
+    """Refuse another codec than ours, and pictures that would take a gigabyte each."""
+    codec = stream.codec_context.name
+    if codec != "h264":
+        raise DataError(f"{path}: damaged video: {codec} instead of h264; record it again")
+    if not (1 <= stream.width <= MAX_SIDE and 1 <= stream.height <= MAX_SIDE and stream.average_rate):
+        raise DataError(f"{path}: damaged video: {stream.width} x {stream.height} pixels; record it again")

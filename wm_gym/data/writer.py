@@ -27,7 +27,8 @@ import numpy as np
 import pyarrow as pa
 
 from wm_gym.data import lerobot, tables
-from wm_gym.data.episodes import MANIFEST, SCHEMA_VERSION, TASK, Dataset, open_dataset
+from wm_gym.data.episodes import Dataset, open_dataset
+from wm_gym.data.metadata import MANIFEST, SCHEMA_VERSION, TASK
 from wm_gym.data.video import join_videos, write_video
 from wm_gym.errors import DataError
 from wm_gym.files import file_hash, flush, flush_tree, process_is_alive, read_json, write_json
@@ -87,7 +88,7 @@ class DatasetWriter:
             if partial and not process_is_alive(int(partial[1])):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             elif path.is_dir() and not path.name.startswith("."):
-                found[path.name] = int(read_json(path / "episode.json")["steps"])
+                found[path.name] = int(self._facts(path.name)["steps"])
         return found
 
     def stage(self, key: str, episode: Episode) -> None:
@@ -124,8 +125,8 @@ class DatasetWriter:
 
     def load_staged(self, key: str) -> Episode:
         """The numbers of a staged episode, without its frames."""
-        facts = read_json(self._staging / key / "episode.json")
-        columns = tables.read_table(self._staging / key / "episode.parquet")
+        facts = self._facts(key)
+        columns = self._columns(key, facts["steps"])
         return tables.episode_of(columns, self.task.control_dt, facts["behaviour"], facts["seed"], {})
 
     def discard(self, key: str) -> None:
@@ -151,7 +152,7 @@ class DatasetWriter:
             )
         joined = self._staging / ".joined"
         shutil.rmtree(joined, ignore_errors=True)
-        facts = [read_json(self._staging / key / "episode.json") for key in keys]
+        facts = [self._facts(key) for key in keys]
         rows = [fact["steps"] + 1 for fact in facts]
         places = lerobot.assign_video_files(rows, lerobot.nominal_fps(self.task.control_dt))
         columns = self._join_tables(keys, rows)
@@ -164,9 +165,31 @@ class DatasetWriter:
         shutil.rmtree(self._staging)
         return open_dataset(self.folder)
 
+    def _facts(self, key: str) -> dict[str, Any]:
+        """What is known of a staged episode beside its rows and frames."""
+        path = self._staging / key / "episode.json"
+        facts = read_json(path)
+        kinds = {"steps": int, "behaviour": str, "seed": int, "cameras": dict}
+        wrong = [name for name, kind in kinds.items() if not isinstance(facts.get(name), kind)]
+        if wrong or facts["steps"] < 1 or set(facts["cameras"]) != {camera.name for camera in self.task.cameras}:
+            raise DataError(f"{path}: damaged ({', '.join(wrong) or 'steps or cameras'}); {self._discard_remedy(key)}")
+        return facts
+
+    def _columns(self, key: str, steps: int) -> tables.Columns:
+        """The rows of a staged episode."""
+        path = self._staging / key / "episode.parquet"
+        columns = tables.read_table(path)
+        needed = {tables.ACTION, tables.REWARD, tables.TERMINATED, tables.TRUNCATED, tables.FINAL}
+        if not needed <= columns.keys() or len(columns[tables.ACTION]) != steps + 1:
+            raise DataError(f"{path}: damaged: not the {steps + 1} rows of an episode; {self._discard_remedy(key)}")
+        return columns
+
+    def _discard_remedy(self, key: str) -> str:
+        return f"delete {self._staging / key}, and the same command records it again"
+
     def _join_tables(self, keys: Sequence[str], rows: Sequence[int]) -> tables.Columns:
         """All rows of the dataset, with the columns that number them."""
-        parts = [tables.read_table(self._staging / key / "episode.parquet") for key in keys]
+        parts = [self._columns(key, count - 1) for key, count in zip(keys, rows, strict=True)]
         for key, part in zip(keys, parts, strict=True):
             first = {name: values.shape[1:] for name, values in parts[0].items()}
             if {name: values.shape[1:] for name, values in part.items()} != first:

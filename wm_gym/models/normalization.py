@@ -53,10 +53,12 @@ class Normalizer(nn.Module):
         self.register_buffer("reward_std", torch.ones(()))
         self.register_buffer("reward_range", torch.zeros(2))
         self.register_buffer("terminates", torch.zeros((), dtype=torch.bool))
-        low, high = torch.tensor(action_space.low), torch.tensor(action_space.high)
-        bounded = torch.isfinite(low) & torch.isfinite(high)
-        self.register_buffer("action_mean", torch.where(bounded, (low + high) / 2, torch.zeros(())))
-        self.register_buffer("action_scale", torch.where(bounded, (high - low) / 2, torch.ones(())))
+        bounds = zip(action_space.low, action_space.high, strict=True)
+        middles = [
+            (((low + high) / 2, (high - low) / 2) if np.isfinite(high - low) else (0.0, 1.0)) for low, high in bounds
+        ]
+        self.register_buffer("action_mean", torch.tensor([middle for middle, _ in middles]))
+        self.register_buffer("action_scale", torch.tensor([reach for _, reach in middles]))
 
     def fit(self, episodes: Sequence[Episode]) -> None:
         """Measure the training episodes. Every one of them must have at least one step."""
@@ -97,10 +99,10 @@ class Normalizer(nn.Module):
         return torch.minimum(torch.maximum(torch.nan_to_num(value, nan=torch.inf), low), high)
 
     def bound_reward(self, value: Tensor) -> Tensor:
-        """Keep rewards (...) within ten times the training range."""
+        """Keep rewards (...) within ten times the training range; what was NaN becomes the lowest."""
         low, high = self.reward_range
         reach = _BOUND * torch.maximum((high - low) / 2, self.reward_std)
-        return value.clamp((low + high) / 2 - reach, (low + high) / 2 + reach)
+        return value.nan_to_num(nan=-torch.inf).clamp((low + high) / 2 - reach, (low + high) / 2 + reach)
 
     def error(self, difference: Tensor) -> Tensor:
         """Normalised root mean square of a raw difference (..., S) over the dimensions that move: (...)."""

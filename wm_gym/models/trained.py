@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wm_gym.checks import raise_first
 from wm_gym.errors import ModelError
-from wm_gym.files import file_hash, read_json, write_json
-from wm_gym.models.checkpoint import read_tensors, write_tensors
+from wm_gym.files import changed_files, file_hash, missing_files, read_json, replacing_folder, write_json
+from wm_gym.models import faults
+from wm_gym.models.checkpoint import read_tensors, tensors_not_finite, write_tensors
 from wm_gym.models.device import usable_device
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trust import Calibration, Support
@@ -23,6 +24,7 @@ from wm_gym.models.world_model import WorldModel
 from wm_gym.types import TaskSpec
 
 SCHEMA_VERSION = 1
+WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "MANIFEST.json"
 FAMILIES: Mapping[str, tuple[type[Any], type[Any]]] = {
     StateEnsemble.family: (StateEnsemble, StateEnsembleConfig),
 }
@@ -73,30 +75,23 @@ class TrainedModel:
         return replace(self, model=world, **moved)  # type: ignore[arg-type]
 
     def save(self, folder: Path) -> None:
-        """Write the folder: complete under a temporary name, then renamed over an older one."""
-        temporary = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
+        """Write the folder: it appears complete, in the place of an older one, or not at all."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for name in ("starts", "support", "calibration"):
             part = getattr(self, name)
             tensors |= {f"{name}.{f.name}": getattr(part, f.name) for f in fields(part)}
-        write_tensors(temporary / "model.safetensors", tensors)
         config = {"family": self.model.family, "model": self.model.config(), "task": self.task.to_dict()}
-        write_json(temporary / "config.json", config)
-        files = {name: file_hash(temporary / name) for name in ("model.safetensors", "config.json")}
-        write_json(temporary / "MANIFEST.json", {"schema_version": SCHEMA_VERSION, **self.manifest, "files": files})
-        replaced = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)
-        temporary.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+        with replacing_folder(folder) as partial:
+            write_tensors(partial / WEIGHTS, tensors)
+            write_json(partial / CONFIG, config)
+            files = {name: file_hash(partial / name) for name in (WEIGHTS, CONFIG)}
+            write_json(partial / MANIFEST, {"schema_version": SCHEMA_VERSION, **self.manifest, "files": files})
 
 
 def list_models() -> tuple[str, ...]:
     """Names of the shipped models."""
     zoo = _zoo()
-    return tuple(sorted(p.name for p in zoo.iterdir() if (p / "config.json").exists())) if zoo.is_dir() else ()
+    return tuple(sorted(p.name for p in zoo.iterdir() if (p / CONFIG).exists())) if zoo.is_dir() else ()
 
 
 def load_model(model: str | Path, device: str | torch.device = "cpu") -> TrainedModel:
@@ -110,20 +105,52 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> Trained
         ModelError: there is no such model; a file is missing, damaged or was changed since it was written.
     """
     folder = _find(model)
-    manifest = read_json(folder / "MANIFEST.json", ModelError)
+    manifest = read_json(folder / MANIFEST, ModelError)
+    raise_first(ModelError, manifest_faults(folder, manifest))
+    tensors = read_weights(folder / WEIGHTS)
+    raise_first(ModelError, tensors_not_finite(folder / WEIGHTS, tensors))
+    trained = build_model(folder, manifest, tensors)
+    return trained.to(usable_device(device))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a model's file; what is stored at another precision becomes float32."""
+    return {n: value.float() if value.is_floating_point() else value for n, value in read_tensors(path).items()}
+
+
+def manifest_faults(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a model's manifest and the files that it lists, before any of them is read."""
     if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise ModelError(
+        yield (
             f"{folder}: written in schema {manifest.get('schema_version')!r}, this version reads {SCHEMA_VERSION}; "
             "train the model again or install the version that wrote it"
         )
-    for name in ("config.json", "model.safetensors"):
-        _check_hash(folder / name, manifest)
-    config, tensors = read_json(folder / "config.json", ModelError), read_tensors(folder / "model.safetensors")
+    yield from faults.manifest_faults(str(folder / MANIFEST), manifest)
+    listed = manifest.get("files")
+    files = {name: listed.get(name) if isinstance(listed, dict) else None for name in (WEIGHTS, CONFIG)}
+    yield from missing_files(folder, files, faults.REMEDY)
+    yield from changed_files(folder, files, faults.REMEDY)
+
+
+def build_model(folder: Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainedModel:
+    """Build what ``config.json`` describes and fill it with the tensors, once they are known to fit.
+
+    Raises:
+        ModelError: the configuration is none, or describes another model than the tensors are of.
+    """
+    config, place = read_json(folder / CONFIG, ModelError), str(folder / WEIGHTS)
+    raise_first(ModelError, faults.config_faults(str(folder / CONFIG), config.get("model")))
+    weights = _part(tensors, "model")
     try:
         family, shape = FAMILIES[config["family"]]
-        world = family(TaskSpec.from_dict(config["task"]), shape(**config["model"])).float()
-        world.load_state_dict(_part(tensors, "model"))
-        trained = TrainedModel(
+        # Built without memory: what a file asks for is compared with what it brings before it costs anything.
+        with torch.device("meta"):
+            world = family(TaskSpec.from_dict(config["task"]), shape(**config["model"]))
+        raise_first(ModelError, faults.weight_faults(place, world, weights))
+        raise_first(ModelError, faults.beside_faults(place, world.task, tensors))
+        world.load_state_dict(weights, assign=True)
+        raise_first(ModelError, faults.scale_faults(place, world.normalizer))
+        return TrainedModel(
             model=world.eval().requires_grad_(False),
             starts=StartStates(**_part(tensors, "starts")),
             support=Support(**_part(tensors, "support")),
@@ -131,10 +158,9 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> Trained
             manifest=manifest,
             folder=folder,
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{folder}: config.json and model.safetensors do not describe one model ({reason})") from error
-    return trained.to(usable_device(device))
 
 
 def _zoo() -> Path:
@@ -146,20 +172,12 @@ def _find(model: str | Path) -> Path:
     if str(model) in shipped:
         return _zoo() / str(model)
     folder = Path(model)
-    if not (folder / "MANIFEST.json").is_file():
+    if not (folder / MANIFEST).is_file():
         raise ModelError(
             f"no model {str(model)!r}: neither a shipped one ({', '.join(shipped) or 'none'}) nor a folder with "
             "MANIFEST.json, config.json and model.safetensors"
         )
     return folder
-
-
-def _check_hash(path: Path, manifest: Mapping[str, Any]) -> None:
-    if not path.is_file():
-        raise ModelError(f"{path}: missing; copy the whole model folder again")
-    expected = dict(manifest.get("files", {})).get(path.name)
-    if file_hash(path) != expected:
-        raise ModelError(f"{path}: changed since it was written (its sha256 is not the manifest's); copy it again")
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

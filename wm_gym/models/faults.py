@@ -1,0 +1,95 @@
+"""What can be wrong with a model whose files are whole: sizes that do not fit each other, values that are none.
+
+Each function yields every fault that it finds, in a line of its own with its place and remedy. Loading a model raises
+the first; ``python -m wm_gym.verify`` lists them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from wm_gym.models.normalization import Normalizer
+from wm_gym.types import TaskSpec
+
+REMEDY = "train the model again, or copy its folder again"
+LARGEST_SIZE = 4096
+"""A larger number in a model's configuration is no size of a network."""
+
+
+def config_faults(place: str, sizes: Any) -> Iterator[str]:
+    """Check the configuration of an architecture before anything is built from it."""
+    if not isinstance(sizes, Mapping):
+        yield f"{place}: 'model' holds no sizes but {type(sizes).__name__}; {REMEDY}"
+        return
+    for name, value in sizes.items():
+        if isinstance(value, int) and not 0 <= value <= LARGEST_SIZE:
+            yield f"{place}: {name}={value} is no size of a network (0 to {LARGEST_SIZE}); {REMEDY}"
+
+
+def weight_faults(place: str, model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[str]:
+    """Compare names, shapes and kinds of numbers with those of the architecture."""
+    own = model.state_dict()
+    for name in sorted(own.keys() ^ weights.keys()):
+        yield f"{place}: {name!r} is {'missing' if name in own else 'of no use'}; {REMEDY}"
+    for name in sorted(own.keys() & weights.keys()):
+        if own[name].shape != weights[name].shape:
+            yield f"{place}: {name!r} has shape {_shape(weights[name])}, {_shape(own[name])} is needed; {REMEDY}"
+        elif own[name].dtype != weights[name].dtype:
+            yield f"{place}: {name!r} holds {weights[name].dtype}, {own[name].dtype} is needed; {REMEDY}"
+
+
+def beside_faults(place: str, task: TaskSpec, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Compare what lies beside the weights (start states, support, calibration) with the task."""
+    states, pair = task.observation_space.size, task.observation_space.size + task.action_space.size
+    expected: dict[str, tuple[int | None, ...]] = {
+        "support.low": (pair,),
+        "support.high": (pair,),
+        "support.mean": (pair,),
+        "support.whitening": (pair, pair),
+        "support.radius": (),
+        "calibration.scale": (2, None),
+        "calibration.horizon": (),
+    }
+    for name in ("starts.initial", "starts.any"):
+        rows, moments = tensors[name].shape[:2] if name in tensors and tensors[name].dim() == 3 else (None, 1)
+        expected[name] = (rows, moments, states)
+        expected[f"{name}_actions"] = (rows, moments - 1, task.action_space.size)
+    for name, shape in expected.items():
+        if name not in tensors:
+            yield f"{place}: {name!r} is missing; {REMEDY}"
+        elif not _fits(tensors[name], shape):
+            shown = tuple("any" if size is None else size for size in shape)
+            yield f"{place}: {name!r} has shape {_shape(tensors[name])}, {shown} is needed; {REMEDY}"
+        elif tensors[name].is_floating_point() == (name == "calibration.horizon"):
+            yield f"{place}: {name!r} holds {tensors[name].dtype}; {REMEDY}"
+
+
+def scale_faults(place: str, scales: Normalizer) -> Iterator[str]:
+    """Scales must be positive, and ranges must not end before they begin."""
+    for name in ("std", "delta_std", "reward_std", "action_scale"):
+        if not bool((getattr(scales, name) > 0).all()):
+            yield f"{place}: 'normalizer.{name}' holds a scale that is not positive; {REMEDY}"
+    if not bool((scales.low <= scales.high).all()) or not bool(scales.reward_range[0] <= scales.reward_range[1]):
+        yield f"{place}: a range of the normalizer ends before it begins; {REMEDY}"
+
+
+def manifest_faults(place: str, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What the programs read from a model's manifest must be of its kind, where it is there."""
+    kinds: dict[str, type] = {"files": dict, "dataset": dict, "commands": list, "identity": dict, "versions": dict}
+    for name, kind in kinds.items():
+        if name in manifest and not isinstance(manifest[name], kind):
+            yield f"{place}: {name!r} is {type(manifest[name]).__name__}, {kind.__name__} is needed; {REMEDY}"
+
+
+def _fits(tensor: Tensor, shape: tuple[int | None, ...]) -> bool:
+    """Whether a tensor has this shape, None standing for any size, and holds something."""
+    if tensor.dim() != len(shape) or (shape and not len(tensor)):
+        return False
+    return all(wanted in (None, size) for size, wanted in zip(tensor.shape, shape, strict=True))
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
