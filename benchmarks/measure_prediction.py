@@ -202,7 +202,7 @@ def _steps_by_behaviour(dataset: Dataset) -> dict[str, int]:
 
 def show(values: Mapping[str, Any]) -> None:
     """Errors by horizon, and how long each predictor stays valid."""
-    table, limit = values["table"], values["horizon"]
+    table, limit = values["table"], values["valid_time_limit"]
     heads = "".join(f"{row['horizon']}{'' if row['judged'] else '*'}".rjust(9) for row in table)
     print(f"\n{'nRMSE after steps':<22}{heads}{'valid time':>12}")
     for predictor in values["predictors"]:

@@ -104,7 +104,10 @@ def test_a_horizon_that_few_episodes_reach_is_not_judged(world, episodes, task):
         [drifting(world, held_out, 0.0), naive], held_out, origins.tolist(), UNIT, task, np.random.default_rng(0)
     )
     assert values["judged"] == [True] * 4 + [False] * 7
-    assert prediction_benchmark.JUDGED_EPISODES == 10
+    assert prediction_benchmark.ENOUGH_EPISODES == 10
+    # Nor are valid times counted beyond: the exact model's is at least four steps, not eleven.
+    assert values["valid_time_limit"] == 4
+    assert values["predictors"][0]["valid_time"]["mean"]["value"] == pytest.approx(4.0)
 
 
 def test_a_prediction_that_breaks_is_counted_and_scored_as_a_failure(world, windows, measure):

@@ -3,7 +3,8 @@
 Errors are those of ``prediction.py``: root mean squares in standard deviations of the training data (nRMSE), over the
 numbers that move. The windows of an episode are drawn together in the bootstrap, and training seeds beside them
 (``resampling.py``). The valid prediction time of a window is the first step whose nRMSE is above 0.3; windows whose
-recording stops earlier are censored (``survival.py``).
+recording stops earlier are censored (``survival.py``). Its mean is restricted to the steps that enough episodes reach,
+the same for every predictor: what follows would rest on a handful.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ SUMS = (50, 100)
 """Steps over which rewards are summed."""
 JUDGED_BELOW = 0.5
 """nRMSE of the floor up to which a horizon is judged: beyond it the physics does not predict itself."""
-JUDGED_EPISODES = 10
-"""Episodes that must still run where a horizon is judged."""
+ENOUGH_EPISODES = 10
+"""Episodes that must still run where a horizon is judged, and where valid times are counted."""
 JUDGED_STEPS = 100
 """The verdict on skill looks at horizons up to here."""
 
@@ -56,9 +57,9 @@ class Scored:
     curve: Resampled
     """(H,) nRMSE at each horizon."""
     lasting: Resampled
-    """(H+1,) share of the windows whose prediction is still valid after each step."""
+    """(limit+1,) share of the windows whose prediction is still valid after each step."""
     valid_time: Resampled
-    """() mean valid prediction time, restricted to H steps."""
+    """() mean valid prediction time, restricted to the limit."""
     dimensions: Resampled
     """(horizons of the table, D) nRMSE of each scored number."""
     failures: int
@@ -85,22 +86,25 @@ def measure_prediction(
     """
     resampling = Resampling(origins, generator)
     shown = [h for h in HORIZONS if h <= held_out.horizon]
-    scored = [_score(predictor, held_out, scale, resampling, shown) for predictor in predictors]
+    enough = episodes_running(held_out, origins) >= ENOUGH_EPISODES
+    limit = int(enough.sum()) or held_out.horizon
+    scored = [_score(predictor, held_out, scale, resampling, shown, limit) for predictor in predictors]
     model = next(found for found in scored if found.predictor.kind == "model")
     naive = [found for found in scored if found.predictor.kind == "baseline"]
     skill, best = _skill(model, naive)
-    judged = _judged(scored, held_out, origins)
+    judged = _judged(scored, enough)
     return {
         "control_dt": task.control_dt,
         "horizon": held_out.horizon,
         "start": held_out.start,
         "unit": "standard deviations over the training episodes",
         "valid_below": prediction.VALID,
+        "valid_time_limit": limit,
         "judged_below": JUDGED_BELOW,
         "windows": held_out.running.sum(axis=0).tolist(),
-        "episodes": _episodes_running(held_out, origins).tolist(),
+        "episodes": episodes_running(held_out, origins).tolist(),
         "judged": judged.tolist(),
-        "predictors": [_entry(found, held_out) for found in scored],
+        "predictors": [_entry(found, limit) for found in scored],
         "skill": plain(skill.interval()) | {"best_baseline": best},
         "verdict": _verdict(skill, judged),
         "table": [_row(h, scored, skill, best, held_out, judged) for h in shown],
@@ -117,7 +121,7 @@ def measure_prediction(
 
 
 def _score(
-    predictor: Predictor, held_out: HeldOut, scale: Scale, resampling: Resampling, shown: Sequence[int]
+    predictor: Predictor, held_out: HeldOut, scale: Scale, resampling: Resampling, shown: Sequence[int], limit: int
 ) -> Scored:
     running = held_out.running
     at = np.array(shown) - 1
@@ -130,7 +134,7 @@ def _score(
         overall = squares.mean(axis=-1)
         failures = max(failures, int((failed & running).any(axis=-1).sum()))
         curves.append(_root_mean(overall, running))
-        lasting.append(_lasting(overall, held_out))
+        lasting.append(_lasting(overall, held_out, limit))
         dimensions.append(_root_mean(squares[:, at], running[:, at, None]))
     valid = resampling.over_seeds(lasting)
     return Scored(
@@ -147,12 +151,12 @@ def _root_mean(squares: FloatArray, mask: BoolArray) -> Figure:
     return lambda weights: np.sqrt(weighted_mean(weights, squares, mask))
 
 
-def _lasting(squares: FloatArray, held_out: HeldOut) -> Figure:
+def _lasting(squares: FloatArray, held_out: HeldOut, limit: int) -> Figure:
     """The Kaplan-Meier curve of one seed's valid prediction times."""
     above = (np.sqrt(squares) > prediction.VALID) & held_out.running
     ended = np.asarray(above.any(axis=1))
     durations = np.where(ended, above.argmax(axis=1) + 1, held_out.running.sum(axis=1))
-    return lambda weights: survival.kaplan_meier(durations, ended, held_out.horizon, weights)
+    return lambda weights: survival.kaplan_meier(durations, ended, limit, weights)
 
 
 def _skill(model: Scored, naive: Sequence[Scored]) -> tuple[Resampled, list[str]]:
@@ -164,16 +168,13 @@ def _skill(model: Scored, naive: Sequence[Scored]) -> tuple[Resampled, list[str]
     return Resampled(1.0 - ratio.value, 1.0 - ratio.samples), names
 
 
-def _judged(scored: Sequence[Scored], held_out: HeldOut, origins: Sequence[int]) -> BoolArray:
-    """(H,) horizons that the physics itself predicts and that enough episodes reach."""
-    judged = np.asarray(_episodes_running(held_out, origins) >= JUDGED_EPISODES)
-    for found in scored:
-        if found.predictor.kind == "floor":
-            judged &= found.curve.value <= JUDGED_BELOW
-    return judged
+def _judged(scored: Sequence[Scored], enough: BoolArray) -> BoolArray:
+    """(H,) horizons that enough episodes reach and that the physics itself predicts."""
+    floors = [found.curve.value <= JUDGED_BELOW for found in scored if found.predictor.kind == "floor"]
+    return np.asarray(np.logical_and.reduce([enough, *floors]))
 
 
-def _episodes_running(held_out: HeldOut, origins: Sequence[int]) -> survival.IntArray:
+def episodes_running(held_out: HeldOut, origins: Sequence[int]) -> survival.IntArray:
     """(H,) episodes of which a window still runs at each horizon."""
     episodes = np.asarray(origins)
     return np.array([len(np.unique(episodes[column])) for column in held_out.running.T])
@@ -194,7 +195,7 @@ def _verdict(skill: Resampled, judged: BoolArray) -> dict[str, Any]:
     }
 
 
-def _entry(found: Scored, held_out: HeldOut) -> dict[str, Any]:
+def _entry(found: Scored, limit: int) -> dict[str, Any]:
     return {
         "id": found.predictor.id,
         "kind": found.predictor.kind,
@@ -204,18 +205,18 @@ def _entry(found: Scored, held_out: HeldOut) -> dict[str, Any]:
         "curve": plain(found.curve.interval()),
         "valid_time": {
             "mean": _single(found.valid_time),
-            "median": _median(found.lasting, held_out.horizon),
+            "median": _median(found.lasting, limit),
             "still_valid": float(found.lasting.value[-1]),
         },
     }
 
 
-def _median(lasting: Resampled, horizon: int) -> dict[str, Any]:
-    """The median valid time; where half of the windows outlast the horizon it is at least that."""
+def _median(lasting: Resampled, limit: int) -> dict[str, Any]:
+    """The median valid time; where half of the windows outlast the limit it is at least that."""
     value = int(survival.median_time(lasting.value[None])[0])
     low, high = np.percentile(survival.median_time(lasting.samples), [2.5, 97.5], method="nearest")
     found = prediction.ValidTime(
-        min(value, horizon), min(int(low), horizon), min(int(high), horizon), value > horizon, int(high) > horizon
+        min(value, limit), min(int(low), limit), min(int(high), limit), value > limit, int(high) > limit
     )
     return dict(plain(found))
 
