@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,6 +71,23 @@ class RandomActor:
             noise[row] = self._memory * noise[row - 1] + np.sqrt(1.0 - self._memory**2) * noise[row]
         middle, half = (self._high + self._low) / 2.0, (self._high - self._low) / 2.0
         return np.clip(middle + 0.7 * half * noise, self._low, self._high).astype(np.float32)
+
+
+class GroupActor:
+    """Several actors over one batch: the first plays the first ``episodes`` rows, the second the next, and so on."""
+
+    def __init__(self, actors: Sequence[Actor], episodes: int) -> None:
+        self._actors, self._episodes = actors, episodes
+
+    def act(self, observation: FloatArray, episodes: IntArray, step: int) -> FloatArray:
+        """See :class:`Actor`; each actor is told the number of the episode among its own."""
+        owner, number = np.divmod(np.asarray(episodes), self._episodes)
+        parts = {int(index): owner == index for index in np.unique(owner)}
+        acts = {index: self._actors[index].act(observation[of], number[of], step) for index, of in parts.items()}
+        actions = np.empty((len(owner), next(iter(acts.values())).shape[1]), dtype=np.float32)
+        for index, of in parts.items():
+            actions[of] = acts[index]
+        return actions
 
 
 def _bounds(space: BoxSpec) -> tuple[FloatArray, FloatArray]:
