@@ -18,7 +18,7 @@ def draw(observation):
 @pytest.fixture
 def film(world):
     line = np.arange(13.0)[:, None] * np.ones(2)
-    return make_film([(world.make_episode(line), world.make_episode(line[:6]))] * 2, draw, stills=4)
+    return make_film([(world.make_episode(line), world.make_episode(line[:6]))] * 2, draw, "abc123", stills=4)
 
 
 def test_a_browser_can_play_it(film):
@@ -29,6 +29,21 @@ def test_a_browser_can_play_it(film):
         frames = sum(1 for _ in container.decode(video=0))
     assert frames == film.frames == 2 * (13 + 16)
     assert film.width % 2 == film.height % 2 == 0
+
+
+def test_what_was_imagined_says_so_and_by_which_model(film):
+    with av.open(io.BytesIO(film.video)) as container:
+        assert container.metadata["comment"] == "imagined by wm_gym model sha256 abc123"
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    left, right = picture[44:108, :64], picture[44:108, -64:]  # the two panels below their headers
+    assert _orange(right) > 50 + _orange(left)  # the word and the border; the physics has a blue border
+    strip = cv2.imdecode(np.frombuffer(film.strip, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    inside = slice(8, 26), slice(8, 142)
+    assert _orange(strip[150:][inside]) > 20 and _orange(strip[:150][inside]) == 0
+
+
+def _orange(picture):
+    return int(((picture[..., 0] - picture[..., 2]) > 60).sum())
 
 
 def test_strip_shows_both_worlds_at_the_same_steps(film):
@@ -42,4 +57,4 @@ def test_strip_shows_both_worlds_at_the_same_steps(film):
 
 def test_nothing_to_show_is_an_error():
     with pytest.raises(ValueError, match="at least one pair"):
-        make_film([], draw)
+        make_film([], draw, "")

@@ -130,7 +130,7 @@ def test_the_page_shows_the_numbers_of_the_json(values):
 def test_the_page_is_well_formed_and_needs_nothing_from_outside(values, world):
     line = np.arange(4.0)[:, None] * np.ones(2)
     pair = (world.make_episode(line), world.make_episode(line))
-    film = make_film([pair], lambda o: np.full((64, 64, 3), 90, dtype=np.uint8))
+    film = make_film([pair], lambda o: np.full((64, 64, 3), 90, dtype=np.uint8), "")
     text = page.render_page({**values, "film": {"included": True, "reason": "", "caption": "One start."}}, film)
     found = Page(text)
     assert found.problems == [] and found.open == []

@@ -110,7 +110,7 @@ def gather_evidence(
     finally:
         env.close()
     judged = judge_prediction(trained.model, task, held_out, training, floor, generator)
-    film, section = _film(task, played, config)
+    film, section = _film(trained, played, config)
     return Evidence(played, held_out, judged, film, section)
 
 
@@ -162,8 +162,11 @@ def record_held_out(task: TaskSpec, actors: dict[str, Actor], config: Comparison
     return stack_episodes(episodes, config.horizon)
 
 
-def _film(task: TaskSpec, played: Sequence[Played], config: ComparisonConfig) -> tuple[Film | None, dict[str, Any]]:
+def _film(
+    trained: TrainedModel, played: Sequence[Played], config: ComparisonConfig
+) -> tuple[Film | None, dict[str, Any]]:
     """Film the first starts of the first contender: never chosen by how they look."""
+    task, sha256 = trained.task, str(dict(trained.manifest.get("files", {})).get("model.safetensors", ""))
     if config.film_starts == 0 or not played:
         return None, {"included": False, "reason": "none was asked for.", "caption": ""}
     chosen = played[0]
@@ -174,7 +177,7 @@ def _film(task: TaskSpec, played: Sequence[Played], config: ComparisonConfig) ->
     except RenderError as error:
         return None, {"included": False, "reason": f"{error}", "caption": ""}
     try:
-        film = make_film(pairs, renderer.draw, rate)
+        film = make_film(pairs, renderer.draw, sha256, rate)
     except RenderError as error:
         return None, {"included": False, "reason": f"{error}", "caption": ""}
     finally:

@@ -20,6 +20,8 @@ _PHYSICS, _IMAGINED = (86, 180, 233), (230, 159, 0)
 _INK, _PAPER = (235, 235, 235), (24, 26, 30)
 _HEADER, _BORDER, _GAP = 44, 4, 8
 _HOLD_SECONDS = 0.8
+IMAGINED_BY = "imagined by wm_gym model sha256 "
+"""How the comment in the metadata of a film begins; the hash of the model's weights follows."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,23 @@ class Film:
 
 
 def make_film(
-    pairs: Sequence[tuple[Episode, Episode]], draw: Draw, frames_per_second: int = 20, stills: int = 6
+    pairs: Sequence[tuple[Episode, Episode]],
+    draw: Draw,
+    model_sha256: str,
+    frames_per_second: int = 20,
+    stills: int = 6,
 ) -> Film:
     """Film each pair of (physical, imagined) episodes, one pair after the other.
 
-    An episode that ends earlier than its partner stays at its last frame, marked as ended.
+    An episode that ends earlier than its partner stays at its last frame, marked as ended. What was imagined says so
+    inside its own picture, and the file says which model imagined it.
+
+    Args:
+        pairs: episodes of both worlds from the same starts.
+        draw: draws the robot.
+        model_sha256: of the weights of the model that imagined; empty where it was never saved.
+        frames_per_second: of the film.
+        stills: moments in the strip.
     """
     reel: list[FrameArray] = []
     strip: FrameArray | None = None
@@ -63,7 +77,7 @@ def make_film(
         raise ValueError("a film needs at least one pair of episodes")
     height, width = reel[0].shape[:2]
     return Film(
-        encode_video(reel, frames_per_second),
+        encode_video(reel, frames_per_second, f"{IMAGINED_BY}{model_sha256 or 'a model that was never saved'}"),
         _encode_picture(strip),
         width,
         height,
@@ -73,11 +87,12 @@ def make_film(
     )
 
 
-def encode_video(frames: Sequence[FrameArray], frames_per_second: int) -> bytes:
-    """Encode (H, W, 3) uint8 frames of even size as h264 in an mp4."""
+def encode_video(frames: Sequence[FrameArray], frames_per_second: int, comment: str) -> bytes:
+    """Encode (H, W, 3) uint8 frames of even size as h264 in an mp4 whose metadata holds the comment."""
     height, width = frames[0].shape[:2]
     target = io.BytesIO()
     with av.open(target, mode="w", format="mp4") as container:
+        container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=frames_per_second, options={"crf": "24", "preset": "medium"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.thread_count = 1  # the same frames give the same bytes
@@ -122,6 +137,8 @@ def _panel(
     _write(header, f"return {earned:.1f}", (picture.shape[1] - 128, 28), _INK, 0.5)
     body = picture.copy()
     cv2.rectangle(body, (0, 0), (body.shape[1] - 1, body.shape[0] - 1), colour, 2 * _BORDER)
+    if colour == _IMAGINED:
+        _mark(body)
     if step >= len(frames):
         _write(body, "ended", (14, body.shape[0] - 16), colour, 0.6)
     return np.concatenate([header, body], axis=0)
@@ -135,9 +152,18 @@ def _stills(left: Sequence[FrameArray], right: Sequence[FrameArray], steps: Sequ
         for step in steps:
             picture = cv2.resize(frames[min(step, len(frames) - 1)], (150, 150), interpolation=cv2.INTER_AREA)
             cv2.rectangle(picture, (0, 0), (149, 149), colour, 4)
+            if colour == _IMAGINED:
+                _mark(picture)
             pictures.append(picture)
         rows.append(np.concatenate(pictures, axis=1))
     return np.concatenate(rows, axis=0).astype(np.uint8)
+
+
+def _mark(picture: FrameArray) -> None:
+    """Write what it is into an imagined picture itself: a frame that is cut out of the film keeps the mark."""
+    right = picture.shape[1] - 2 * _BORDER
+    cv2.rectangle(picture, (right - 70, 2 * _BORDER), (right, 2 * _BORDER + 18), _PAPER, cv2.FILLED)
+    _write(picture, "imagined", (right - 66, 2 * _BORDER + 13), _IMAGINED, 0.45)
 
 
 def _write(picture: FrameArray, text: str, place: tuple[int, int], colour: tuple[int, int, int], size: float) -> None:
