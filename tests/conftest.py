@@ -1,5 +1,6 @@
-"""One fake world with known answers, for every test that needs a model."""
+"""Fake worlds with known answers, for every test that needs a model or a camera."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,7 +9,7 @@ from wm_gym.models.normalization import Normalizer
 from wm_gym.models.trained import StartStates
 from wm_gym.models.trust import Calibration, Support
 from wm_gym.models.world_model import Loss, WorldModel
-from wm_gym.types import BoxSpec, LatentState, ObservationMap, Prediction, TaskSpec
+from wm_gym.types import BoxSpec, CameraSpec, Episode, LatentState, ObservationMap, Prediction, TaskSpec
 
 INFINITE = float("inf")
 
@@ -85,3 +86,55 @@ def point_mass() -> TrainedModel:
         calibration=Calibration(torch.full((2, 10), 2.0), torch.tensor(10)),
         manifest={"files": {}, "dataset": {"steps": 100}},
     )
+
+
+class MovingDot:
+    """A bright dot that an action pushes along a line, seen by one camera: v' = 0.9 v + 0.1 a, x' = x + v', |x| <= 1.
+
+    Episodes begin at rest. The reward is -x'^2, and the state observation (x, v).
+    """
+
+    camera = CameraSpec("eye", width=16, height=16)
+    task = TaskSpec(
+        name="moving_dot",
+        observation_space=BoxSpec((-INFINITE, -INFINITE), (INFINITE, INFINITE)),
+        action_space=BoxSpec((-1.0,), (1.0,)),
+        control_dt=0.1,
+        max_episode_steps=20,
+        cameras=(camera,),
+    )
+
+    @staticmethod
+    def frames(x):
+        """(n,) positions -> (n, 16, 16, 3) uint8: a blob in column 8 + 5 x on a grey ramp."""
+        rows, columns = np.mgrid[:16, :16]
+        blob = np.exp(-((columns - 8 - 5 * np.asarray(x)[:, None, None]) ** 2 + (rows - 8) ** 2) / 4)
+        picture = 40 + 2 * rows + 160 * blob
+        return np.repeat(picture[..., None], 3, axis=-1).round().astype(np.uint8)
+
+    def episode(self, seed, steps=20):
+        """Pushed at random, each push held for four steps."""
+        rng = np.random.default_rng(seed)
+        x, v, states = rng.uniform(-0.8, 0.8), 0.0, []
+        actions = np.repeat(rng.uniform(-1, 1, (steps // 4 + 1, 1)), 4, axis=0)[:steps].astype(np.float32)
+        for step in range(steps + 1):
+            states.append((x, v))
+            if step < steps:
+                v = 0.9 * v + 0.1 * float(actions[step, 0])
+                x, v = (x + v, v) if abs(x + v) <= 1 else (float(np.sign(x)), 0.0)
+        states = np.array(states, np.float32)
+        return Episode(
+            observations=states,
+            actions=actions,
+            rewards=-(states[1:, 0] ** 2),
+            terminated=False,
+            truncated=True,
+            control_dt=0.1,
+            frames={"eye": self.frames(states[:, 0])},
+        )
+
+
+@pytest.fixture(scope="session")
+def moving_dot() -> MovingDot:
+    """A video with answers known by hand."""
+    return MovingDot()

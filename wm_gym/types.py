@@ -175,7 +175,7 @@ class Segment:
     """A batch of windows cut from episodes, never across an episode's end; short episodes are padded."""
 
     observations: Tensor
-    """(B, L+1, S)."""
+    """(B, L+1, S): what a model's ``encode`` makes of what was recorded; the raw state itself in a state model."""
     actions: Tensor
     """(B, L, A)."""
     rewards: Tensor
@@ -186,6 +186,8 @@ class Segment:
     """(B, L): 1 where the step was recorded, 0 where it is padding."""
     frames: Mapping[str, Tensor] = field(default_factory=dict)
     """Camera name -> (B, L+1, H, W, 3) uint8."""
+    begins: Tensor | None = None
+    """(B,): 1 where the window begins as its episode does, 0 where it begins amid one; None where nobody asks."""
 
 
 @dataclass(frozen=True)

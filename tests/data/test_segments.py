@@ -130,3 +130,12 @@ def test_too_few_episodes_to_split_says_how_many_are_needed():
     for fractions in ((0.0, 0.1), (0.1, -0.1), (0.5, 0.5), (np.nan, 0.1)):
         with pytest.raises(ConfigError, match="validation="):
             split_episodes(FakeDataset(["random"] * 50), 0, *fractions)
+
+
+def test_a_share_of_the_windows_begins_where_episodes_do(episodes):
+    batch = Windows(episodes, length=2, share_of_beginnings=0.5).sample(400, torch.Generator().manual_seed(0))
+    begins = batch.observations[:, 0, 0] % 1000 == 0
+    assert torch.equal(batch.begins, begins.float())
+    assert begins[:200].all() and 60 < int(begins[200:].sum()) < 100  # two in five of all steps
+    first = Counter(batch.observations[:200, 0, 0].tolist())  # by episode, whatever their lengths
+    assert set(first) == {0.0, 1000.0} and min(first.values()) > 80

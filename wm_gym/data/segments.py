@@ -103,13 +103,21 @@ class Windows:
     window that passes its episode's end stays on that row: it repeats the last observation, and ``mask`` is 0.
     """
 
-    def __init__(self, episodes: Sequence[Episode], length: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        length: int,
+        device: torch.device | str = "cpu",
+        share_of_beginnings: float = 0.0,
+    ) -> None:
         """Pack the episodes; they must agree in their sizes and cameras.
 
         Args:
             episodes: at least one.
             length: L, steps of a window.
             device: where the packed tensors and the batches live.
+            share_of_beginnings: of the windows of :meth:`sample`, those that begin where an episode does. A model with
+                a memory needs them: only there is it right to remember nothing.
         """
         if length < 1:
             raise ConfigError(f"a window of {length} steps: it needs at least 1")
@@ -132,15 +140,23 @@ class Windows:
         self._start = self._final - torch.from_numpy(np.repeat(lengths, lengths) - step).to(device)
         self._step = torch.from_numpy(step).to(device)
         self._offsets = torch.arange(length + 1, device=device)
+        self._beginnings, self._share = torch.nonzero(self._step == 0).squeeze(1), share_of_beginnings
 
     def __len__(self) -> int:
         """Start positions: every recorded step is one."""
         return len(self._start)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Segment:
-        """Windows whose first steps are drawn uniformly, with replacement, over all recorded steps."""
-        chosen = torch.randint(len(self), (batch_size,), generator=generator, device=generator.device)
-        return self._cut(chosen.to(self._start.device))
+        """Windows whose first steps are drawn uniformly, with replacement, over all recorded steps.
+
+        But for the share of beginnings: their episodes are drawn uniformly.
+        """
+        device = self._start.device
+        chosen = torch.randint(len(self), (batch_size,), generator=generator, device=generator.device).to(device)
+        if (count := round(self._share * batch_size)) > 0:
+            first = torch.randint(len(self._beginnings), (count,), generator=generator, device=generator.device)
+            chosen[:count] = self._beginnings[first.to(device)]
+        return self._cut(chosen)
 
     def all(self, stride: int, batch_size: int = 1024) -> Iterator[Segment]:
         """The windows that start at steps 0, ``stride``, 2 ``stride``, ... of each episode, in recorded order."""
@@ -162,6 +178,7 @@ class Windows:
             terminations=self._terminations[steps],
             mask=(steps < final).float(),
             frames={camera: frames[rows] for camera, frames in self._frames.items()},
+            begins=(self._step[chosen] == 0).float(),
         )
 
 

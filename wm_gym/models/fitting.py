@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from torch import Tensor
 from wm_gym.errors import ModelError
 from wm_gym.models.checkpoint import read_tensors, write_tensors
 from wm_gym.models.open_loop import rollout_error
-from wm_gym.models.world_model import WorldModel
+from wm_gym.models.world_model import Trainable
 from wm_gym.types import Segment
 
 
@@ -79,7 +79,7 @@ class FitProgress:
 
 
 def fit(
-    model: WorldModel,
+    model: Trainable,
     windows: WindowSource,
     validation: Segment,
     config: FitConfig,
@@ -87,11 +87,12 @@ def fit(
     checkpoint: Path | None = None,
     on_update: Callable[[int], None] = lambda update: None,
     on_evaluation: Callable[[FitProgress], None] = lambda progress: None,
+    measure_error: Callable[[Any, Segment], Tensor] = rollout_error,
 ) -> FitProgress:
     """Train ``model`` in place; at the end it holds the averaged weights of the best evaluation.
 
     Args:
-        model: its normalizer already fitted.
+        model: its normalizer already fitted; what of it requires no gradient stays as it is.
         windows: training windows, at least as long as the last horizon.
         validation: windows of the validation episodes, as long as the selection horizon where episodes allow.
         config: see :class:`FitConfig`.
@@ -100,6 +101,7 @@ def fit(
             the same weights as without the interruption.
         on_update: told the number of finished updates.
         on_evaluation: told the progress after each evaluation.
+        measure_error: of the model on ``validation``, by horizon; its mean chooses the weights.
 
     Raises:
         ModelError: the loss is no longer finite, or the checkpoint does not fit the model.
@@ -113,7 +115,7 @@ def fit(
         parts = state.step(windows)
         on_update(state.update)
         if state.update % config.evaluate_every == 0 or state.update == config.updates:
-            error = rollout_error(state.average, validation).mean().item()
+            error = measure_error(state.average, validation).mean().item()
             state.judge(error)
             progress = state.progress(error, parts)
             on_evaluation(progress)
@@ -126,14 +128,15 @@ def fit(
 class _Training:
     """Everything that an exact resume must restore."""
 
-    def __init__(self, model: WorldModel, config: FitConfig, seed: int) -> None:
+    def __init__(self, model: Trainable, config: FitConfig, seed: int) -> None:
         self.model, self.config = model, config
         self.device = next(model.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
+        self.learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.best = {name: value.clone() for name, value in model.state_dict().items()}
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self.learning, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.update, self.stale, self.best_update = 0, 0, 0
         self.best_error = math.inf
@@ -148,7 +151,7 @@ class _Training:
         loss = self.model.loss(segment, horizon)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.learning, config.clip)
         if not torch.isfinite(norm):
             raise ModelError(
                 f"the gradient is not finite at update {self.update}: lower learning_rate or look at the data's range"
@@ -185,7 +188,7 @@ class _Training:
 
     def load(self, path: Path) -> None:
         tensors = read_tensors(path)
-        for parameter in self.model.parameters():
+        for parameter in self.learning:
             self.optimizer.state[parameter] = {
                 "step": torch.zeros((), device=self.device),
                 "exp_avg": torch.zeros_like(parameter),
@@ -207,6 +210,6 @@ class _Training:
             yield f"average.{name}", value
         for name, value in self.best.items():
             yield f"best.{name}", value
-        for index, parameter in enumerate(self.model.parameters()):
+        for index, parameter in enumerate(self.learning):
             for name, value in self.optimizer.state[parameter].items():
                 yield f"optimizer.{index}.{name}", value

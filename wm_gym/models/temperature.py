@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wm_gym.models.open_loop import mean_of_recorded, play_open_loop
+from wm_gym.models.open_loop import after_context, mean_of_recorded, play_open_loop
 from wm_gym.models.state_ensemble import StateEnsemble
 from wm_gym.types import Segment
 
@@ -35,6 +35,6 @@ def energy_score(model: StateEnsemble, segment: Segment, generator: torch.Genera
     It is lowest for the true distribution (Gneiting and Raftery 2007, section 4.3); estimated from two rollouts a row.
     """
     first, second = (play_open_loop(model, segment, generator)[0] for _ in range(2))
-    truth, distance = segment.observations[:, 1:], model.normalizer.error
+    (truth, mask), distance = after_context(model, segment), model.normalizer.error
     to_truth = (distance(first - truth) + distance(second - truth)) / 2
-    return mean_of_recorded(to_truth - distance(first - second) / 2, segment)
+    return mean_of_recorded(to_truth - distance(first - second) / 2, mask)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wm_gym.models.open_loop import mean_of_recorded, play_open_loop
+from wm_gym.models.open_loop import after_context, mean_of_recorded, play_open_loop
 from wm_gym.models.world_model import WorldModel
 from wm_gym.types import Segment
 
@@ -66,13 +66,14 @@ class Calibration:
     def measure(cls, model: WorldModel, segment: Segment, generator: torch.Generator) -> Calibration:
         """Roll the recorded actions out in imagination, sampled and as the mean, and compare with what was recorded."""
         expected, scales = [], []
+        truth, mask = after_context(model, segment)
         for source in (generator, None):
-            states, spreads = play_open_loop(model, segment, source)
-            error = model.normalizer.error(states - segment.observations[:, 1:]).clamp(max=10.0)
-            expected.append(mean_of_recorded(error, segment))
-            scales.append(expected[-1] / mean_of_recorded(spreads, segment).clamp(min=1e-9))
+            features, spreads = play_open_loop(model, segment, source)
+            error = model.normalizer.error(features - truth).clamp(max=10.0)
+            expected.append(mean_of_recorded(error, mask))
+            scales.append(expected[-1] / mean_of_recorded(spreads, mask).clamp(min=1e-9))
         beyond = (expected[0] > _TRUSTED_ERROR).nonzero()
-        horizon = torch.tensor(segment.mask.shape[1]) if len(beyond) == 0 else beyond[0, 0].cpu()
+        horizon = torch.tensor(mask.shape[1]) if len(beyond) == 0 else beyond[0, 0].cpu()
         return cls(torch.stack(scales).cpu(), horizon)
 
     def expected_error(self, spread: Tensor, elapsed: Tensor, deterministic: bool) -> Tensor:

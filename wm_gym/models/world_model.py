@@ -7,16 +7,22 @@ state comes out, and nothing is remembered in between. It knows no environment, 
     latent    = observe(latent, action, embedding)       a step with an observation      (posterior)
     latent    = imagine(latent, action)                  a step without one              (prior)
     prediction = predict(latent)                         what the latent state looks like
+    pictures  = draw(latent)                             what the cameras would show, only when asked
+
+Everywhere but in :class:`~wm_gym.types.Observation` an *embedding* stands for what was observed: the raw state itself
+in a state model, codes of frames in a camera model. Windows to train on, start states and scales are of embeddings.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from wm_gym.errors import ModelError
 from wm_gym.models.normalization import Normalizer
 from wm_gym.types import LatentState, Observation, Prediction, Segment, TaskSpec
 
@@ -31,7 +37,20 @@ class Loss:
     """Scalars without one."""
 
 
-class WorldModel(nn.Module, ABC):
+class Trainable(nn.Module, ABC):
+    """What the training loop needs of a module."""
+
+    @abstractmethod
+    def loss(self, segment: Segment, horizon: int) -> Loss:
+        """Score ``horizon`` imagined steps of each window against what was recorded.
+
+        Args:
+            segment: at least ``horizon`` steps long.
+            horizon: imagined steps, fed back on themselves.
+        """
+
+
+class WorldModel(Trainable):
     """A learned world: an encoder, dynamics and decoders behind four verbs."""
 
     family: ClassVar[str]
@@ -41,13 +60,18 @@ class WorldModel(nn.Module, ABC):
     noise_size: int
     """Uniform numbers in (0, 1) that one imagined step of one row consumes."""
     context: int
-    """Recorded steps to observe before imagining; 0 where one observation is enough."""
+    """Recorded steps to observe before imagining from amid an episode; 0 where one observation is enough."""
     normalizer: Normalizer
     """Scales, ranges and bounds of the training data."""
 
     def __init__(self, task: TaskSpec) -> None:
         super().__init__()
         self.task = task
+
+    @property
+    def embedding_size(self) -> int:
+        """F, the numbers of an embedding."""
+        return len(self.normalizer.mean)
 
     @abstractmethod
     def encode(self, observation: Observation) -> Tensor:
@@ -87,17 +111,27 @@ class WorldModel(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, latent: LatentState) -> Prediction:
-        """Decode B latent states."""
-
-    @abstractmethod
-    def loss(self, segment: Segment, horizon: int) -> Loss:
-        """Score ``horizon`` imagined steps of each window against what was recorded.
-
-        Args:
-            segment: at least ``horizon`` steps long.
-            horizon: imagined steps, fed back on themselves.
-        """
+        """Decode B latent states, all but their pictures."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Plain values from which the registry rebuilds the same architecture."""
+
+    def features(self, latent: LatentState, prediction: Prediction) -> Tensor:
+        """The numbers (B, F) of a latent state that bounds, support and errors are measured on: as an embedding has.
+
+        Args:
+            latent: B rows.
+            prediction: what :meth:`predict` says of them.
+        """
+        if prediction.state is None:
+            raise ModelError(f"a model of family {self.family!r} decodes no state to measure errors on")
+        return prediction.state
+
+    def vector(self, latent: LatentState) -> Tensor:
+        """A latent state as one vector (B, D) for an agent that acts on latent states, scaled to a few units."""
+        raise ModelError(f"a model of family {self.family!r} offers no latent observation")
+
+    def draw(self, latent: LatentState) -> Mapping[str, Tensor]:
+        """What every camera would show of B latent states: name -> (B, 3, H, W) in [0, 1]."""
+        raise ModelError(f"a model of family {self.family!r} draws no pictures")
