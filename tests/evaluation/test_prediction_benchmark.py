@@ -42,14 +42,6 @@ def drifting(world, held_out, *drifts):
     return Predictor("wm_gym", "model", "wm_gym", seeds)
 
 
-def test_windows_start_at_the_strides_and_run_to_the_end(windows, episodes):
-    held_out, origins = windows
-    assert held_out.running.sum(axis=1).tolist() == [10, 6, 1] * 20
-    assert origins.tolist() == np.repeat(np.arange(20), 3).tolist()
-    assert held_out.observations[1, 0] == pytest.approx(episodes[0].observations[5])
-    assert held_out.episodes[1].qpos[0] == pytest.approx(episodes[0].qpos[5])
-
-
 def test_figures_of_a_drifting_model(world, windows, measure):
     values = measure(drifting(world, windows[0], 0.045), off(windows[0], 0.1))
     model, _, floor = values["predictors"]
