@@ -13,7 +13,7 @@ import numpy as np
 from wm_gym.evaluation.actors import Actor
 from wm_gym.evaluation.worlds.world import Followed, Moments, Track
 from wm_gym.physics.tasks import get_physics_state, make_physics, physics_of, set_physics_state
-from wm_gym.types import Episode, FloatArray, TaskSpec
+from wm_gym.types import BoolArray, Episode, FloatArray, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,28 @@ class PhysicsWorld:
                     observations[row, step:], continuation[row, step:] = observation, 0.0
                     break
         return Followed(observations, rewards, continuation)
+
+    def advance(
+        self, moments: Moments, actions: FloatArray, running: BoolArray
+    ) -> tuple[FloatArray, BoolArray, Moments]:
+        """One step from each of N moments, without the disturbance's chance.
+
+        Args:
+            moments: where.
+            actions: (N, A).
+            running: (N,) rows that are still running; the others stay where they are.
+
+        Returns:
+            Rewards (N,), whether each episode ended (N,), and the next moments.
+        """
+        rewards, ended = np.zeros(len(moments)), np.zeros(len(moments), dtype=bool)
+        observations, qpos, qvel = moments.observations.copy(), moments.qpos.copy(), moments.qvel.copy()
+        for row in np.flatnonzero(running):
+            set_physics_state(self._env, moments.qpos[row], moments.qvel[row])
+            observation, rewards[row], ended[row], _, _ = self._world.step(actions[row])
+            observations[row] = observation
+            qpos[row], qvel[row] = get_physics_state(self._env)
+        return rewards, ended, Moments(observations, qpos, qvel)
 
     def play(self, actor: Actor, starts: Moments, limit: int, seed: int, track: Track = iter) -> list[Episode]:
         """One episode after the other; the seed is that of the disturbance."""
