@@ -243,6 +243,7 @@ def _manifest(
             "validation_error": progress.best_error,
             "energy_score_by_temperature": temperatures,
             "wall_seconds": round(progress.seconds, 1),
+            "cpu_seconds": round(progress.cpu_seconds, 1),
         },
         "versions": {
             "wm_gym": metadata.version("wm_gym"),
@@ -267,6 +268,7 @@ def _result(trained: TrainedModel, progress: FitProgress, error: torch.Tensor) -
         "trusted_steps": int(trained.calibration.horizon),
         "megaflop_per_step": 2e-6 * sum(p.numel() for p in networks),
         "wall_seconds": trained.manifest["fit"]["wall_seconds"],
+        "cpu_seconds": trained.manifest["fit"]["cpu_seconds"],
     }
 
 

@@ -75,6 +75,8 @@ class FitProgress:
     best_update: int
     seconds: float
     """Of training, those before an interruption included."""
+    cpu_seconds: float = 0.0
+    """Of the processor likewise, all threads together: what to compare where the machine is shared."""
     parts: dict[str, float] = field(default_factory=dict)
 
 
@@ -140,7 +142,7 @@ class _Training:
         )
         self.update, self.stale, self.best_update = 0, 0, 0
         self.best_error = math.inf
-        self.earlier, self.started = 0.0, time.perf_counter()
+        self.clocks, self.started = (0.0, 0.0), (time.perf_counter(), time.process_time())
 
     def step(self, windows: WindowSource) -> dict[str, float]:
         """One update: draw, roll out, descend, average."""
@@ -174,16 +176,19 @@ class _Training:
             self.stale += 1
 
     def progress(self, error: float, parts: dict[str, float]) -> FitProgress:
-        return FitProgress(self.update, error, self.best_error, self.best_update, self.seconds(), parts)
+        return FitProgress(self.update, error, self.best_error, self.best_update, *self.seconds(), parts)
 
-    def seconds(self) -> float:
-        return self.earlier + time.perf_counter() - self.started
+    def seconds(self) -> tuple[float, float]:
+        """Of the wall and of the processor."""
+        now = time.perf_counter(), time.process_time()
+        wall, cpu = (e + n - s for e, n, s in zip(self.clocks, now, self.started, strict=True))
+        return wall, cpu
 
     def save(self, path: Path) -> None:
         tensors = dict(self._named())
         tensors["generator"] = self.generator.get_state()
         tensors["counts"] = torch.tensor([self.update, self.stale, self.best_update])
-        tensors["figures"] = torch.tensor([self.best_error, self.seconds()], dtype=torch.float64)
+        tensors["figures"] = torch.tensor([self.best_error, *self.seconds()], dtype=torch.float64)
         write_tensors(path, tensors)
 
     def load(self, path: Path) -> None:
@@ -201,7 +206,8 @@ class _Training:
                 value.copy_(tensors[name])
         self.generator.set_state(tensors["generator"])
         self.update, self.stale, self.best_update = (int(v) for v in tensors["counts"])
-        self.best_error, self.earlier = tensors["figures"].tolist()
+        self.best_error, *clocks = tensors["figures"].tolist()
+        self.clocks = clocks[0], clocks[1]
 
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         for name, value in self.model.state_dict().items():

@@ -167,12 +167,12 @@ class StateEnsemble(WorldModel):
         observed, mask = segment.observations[rows], segment.mask[rows][:, :, :horizon]
         actions = self.normalizer.action(segment.actions[rows])
         state, likelihood = observed[:, :, 0], observed.new_zeros(())
-        squares = []
+        weight, squares = self._weight(), []
         for step in range(horizon):
             mean, log_variance = self._change(state, actions[:, :, step])
             error = (observed[:, :, step + 1] - state) / self.normalizer.delta_std - mean
             error = error * self.normalizer.moving
-            squares.append(error.square().mean(-1))
+            squares.append((error.square() * weight).mean(-1))
             if step == 0:
                 surprise = error.detach().square() * (-log_variance).exp() + log_variance
                 likelihood = 0.5 * (surprise.mean(-1) * mask[:, :, 0]).sum() / mask[:, :, 0].sum().clamp(min=1)
@@ -184,6 +184,14 @@ class StateEnsemble(WorldModel):
         total = dynamics + reward + termination + _LIKELIHOOD_WEIGHT * likelihood
         parts = {"dynamics": dynamics, "reward": reward, "termination": termination, "likelihood": likelihood}
         return Loss(total, {name: value.detach() for name, value in parts.items()})
+
+    def _weight(self) -> Tensor:
+        """(S,) of a squared error in deviations of the change: half as it is, half as a share of the state's deviation.
+
+        The first keeps slow dimensions exact, which pays over many steps; the second is what a rollout is judged by.
+        """
+        moved = (self.normalizer.delta_std / self.normalizer.std).square()
+        return (1 + moved / moved.mean()) / 2
 
     def _judge_loss(self, segment: Segment, rows: Tensor, actions: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
         """Squared error of the reward and cross-entropy of the termination, on the recorded transitions themselves.
