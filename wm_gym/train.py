@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -17,11 +18,15 @@ from tqdm import tqdm
 
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
+from wm_gym.data.frames import FrameCache, cache_frames
 from wm_gym.data.segments import Split, Windows, split_episodes
-from wm_gym.errors import ConfigError, ModelError
+from wm_gym.errors import ConfigError, DataError, ModelError
 from wm_gym.files import read_json, write_json
+from wm_gym.models.augmentation import Augmentation
+from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
 from wm_gym.models.device import usable_device
 from wm_gym.models.fitting import FitConfig, FitProgress, fit
+from wm_gym.models.frame_fitting import FrameBatches, embed_episodes, fit_coders, is_whole
 from wm_gym.models.open_loop import rollout_error
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.temperature import choose_temperature
@@ -31,7 +36,11 @@ from wm_gym.models.world_model import WorldModel
 from wm_gym.types import Episode, Segment
 
 _KEPT_STARTS = 4096
+_KEPT_CONTEXTS = 1024  # of a model with a context, which takes so many times the room
 _STRIDE = 10  # steps between the moments from which validation and calibration roll out
+_BEGINNINGS = 0.25  # share of a camera model's windows that begin where an episode does
+_PARTS = ("train", "validation", "calibration")
+_CAMERA_SETTINGS = ("family", "cameras", "proprioception", "frame_updates", "frame_batch", "augment", "skip_bad")
 
 
 @dataclass
@@ -51,14 +60,25 @@ class TrainConfig:
     longest_horizon: int = field(default=16, metadata={"help": "steps a window is imagined for at the end of training"})
     learning_rate: float = field(default=2e-3, metadata={"help": "at the start of the cosine"})
     patience: int = field(default=8, metadata={"help": "evaluations without improvement before stopping"})
+    family: str = field(default="state", metadata={"help": "what is modelled: state or camera"})
+    cameras: list[str] | None = field(default=None, metadata={"help": "family=camera: names; null for all"})
+    proprioception: bool = field(default=False, metadata={"help": "family=camera: the state is a sensor beside them"})
+    frame_updates: int = field(default=6000, metadata={"help": "family=camera: gradient steps on single frames"})
+    frame_batch: int = field(default=96, metadata={"help": "family=camera: frames per such step"})
+    augment: float = field(default=0.0, metadata={"help": "family=camera: share of frames altered, for real cameras"})
+    skip_bad: bool = field(default=False, metadata={"help": "family=camera: leave episodes with bad video out"})
 
     def fit_config(self) -> FitConfig:
         """The curriculum climbs 1, 1, 2, 4, ... to the longest horizon."""
+        if self.family not in ("state", "camera"):
+            raise ConfigError(f"family={self.family!r}: state or camera")
+        if not 0 <= self.augment <= 1:
+            raise ConfigError(f"augment={self.augment}: a share between 0 and 1 is needed")
         if self.longest_horizon < 1 or self.longest_horizon & (self.longest_horizon - 1):
             raise ConfigError(f"longest_horizon={self.longest_horizon}: a power of two is needed")
         if self.members < 2:
             raise ConfigError(f"members={self.members}: at least 2, or nothing tells how far they disagree")
-        for name in ("updates", "batch_size", "width", "layers", "patience"):
+        for name in ("updates", "batch_size", "width", "layers", "patience", "frame_updates", "frame_batch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
         if not 0 < self.learning_rate < 1:
@@ -70,6 +90,17 @@ class TrainConfig:
             horizons=(1, *climb),
             learning_rate=self.learning_rate,
             evaluate_every=max(1, self.updates // 20),
+            patience=self.patience,
+        )
+
+    def frame_config(self) -> FitConfig:
+        """Training of the coders: no step is imagined."""
+        return FitConfig(
+            updates=self.frame_updates,
+            batch_size=self.frame_batch,
+            horizons=(0,),
+            learning_rate=self.learning_rate,
+            evaluate_every=max(1, self.frame_updates // 20),
             patience=self.patience,
         )
 
@@ -85,27 +116,37 @@ def train(config: TrainConfig) -> TrainedModel:
     usable_device(config.device)
     if config.threads > 0:
         torch.set_num_threads(config.threads)
-    dataset = open_dataset(config.dataset)
+    dataset = open_dataset(config.dataset, check_videos=config.family == "state")
     if (finished := _finished(config, dataset)) is not None:
         return finished
     split = split_episodes(dataset, config.seed)
-    episodes = {name: list(dataset.episodes(getattr(split, name))) for name in ("train", "validation", "calibration")}
     work = Path(f"{config.output}.partial")
     _claim(work, config, dataset)
-    model = _fresh_model(config, dataset, episodes["train"])
-    windows = Windows(episodes["train"], config.longest_horizon, config.device)
-    validation = _from_many_moments(episodes["validation"], fit_config.selection_horizon, config.device)
+    torch.manual_seed(config.seed)
+    model = _fresh_model(config, dataset).to(config.device)
+    left_out: Mapping[int, str] = {}
+    if isinstance(model, CameraWorld):
+        cache = _cache_with_bar(config, dataset, model, work)
+        left_out = cache.bad
+        episodes = _embedded(config, dataset, split, model, cache, work)
+    else:
+        episodes = {name: list(dataset.episodes(getattr(split, name))) for name in _PARTS}
+    whole = [episode for episode in episodes["train"] if is_whole(episode)]
+    model.fit_scales(whole)
+    share = _BEGINNINGS if model.context else 0.0
+    windows = Windows(episodes["train"], model.context + config.longest_horizon, config.device, share)
+    validation = _from_many_moments(model, episodes["validation"], fit_config.selection_horizon, config.device)
     progress = _fit_with_bar(model, windows, validation, fit_config, config, work)
     model.eval().requires_grad_(False)
-    temperatures = choose_temperature(model, validation, config.seed)
+    temperatures = choose_temperature(model, validation, config.seed) if isinstance(model, StateEnsemble) else {}
     error = rollout_error(model, validation)
-    calibration = _from_many_moments(episodes["calibration"], int(dataset.lengths.max()), config.device)
+    calibration = _from_many_moments(model, episodes["calibration"], int(dataset.lengths.max()), config.device)
     trained = TrainedModel(
         model=model,
-        starts=_starts(episodes["train"], config.seed),
-        support=_support(episodes["train"]),
+        starts=_starts(whole, model.context, config.seed),
+        support=_support(whole),
         calibration=Calibration.measure(model, calibration, torch.Generator().manual_seed(config.seed)),
-        manifest=_manifest(config, dataset, split, episodes["train"], progress, temperatures),
+        manifest=_manifest(config, dataset, split, episodes["train"], progress, temperatures, left_out),
     ).to("cpu")
     folder = Path(config.output)
     trained.save(folder)
@@ -131,7 +172,8 @@ def main(config: TrainConfig) -> None:
 
 def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     """What makes two fits the same fit: data and settings, but neither place nor machine."""
-    settings = {name: value for name, value in asdict(config).items() if name not in ("output", "threads", "device")}
+    beside = ("output", "threads", "device", *(_CAMERA_SETTINGS if config.family == "state" else ()))
+    settings = {name: value for name, value in asdict(config).items() if name not in beside}
     return settings | {"dataset": dataset.digest()}
 
 
@@ -158,33 +200,83 @@ def _claim(work: Path, config: TrainConfig, dataset: Dataset) -> None:
     write_json(path, identity)
 
 
-def _fresh_model(config: TrainConfig, dataset: Dataset, episodes: Sequence[Episode]) -> StateEnsemble:
+def _fresh_model(config: TrainConfig, dataset: Dataset) -> StateEnsemble | CameraWorld:
+    members, width, layers = config.members, config.width, config.layers
+    if config.family == "camera":
+        names = tuple(config.cameras or ())
+        shape = CameraWorldConfig(names, config.proprioception, members=members, width=width, layers=layers)
+        model = CameraWorld(dataset.task, shape)
+        model.coders.augmentation = Augmentation(share=config.augment)
+        return model
     if dataset.task.observation_space.size == 0:
-        raise ModelError(f"{config.dataset}: records no state observation, which the state model needs")
-    torch.manual_seed(config.seed)
-    shape = StateEnsembleConfig(members=config.members, width=config.width, layers=config.layers)
-    model = StateEnsemble(dataset.task, shape)
-    model.fit_scales(episodes)
-    return model.to(config.device)
+        raise ModelError(f"{config.dataset}: records no state observation, which the state model needs: family=camera")
+    return StateEnsemble(dataset.task, StateEnsembleConfig(members=members, width=width, layers=layers))
+
+
+def _cache_with_bar(config: TrainConfig, dataset: Dataset, model: CameraWorld, work: Path) -> FrameCache:
+    with tqdm(total=len(dataset), desc="decode", unit="episode", file=sys.stderr, mininterval=0.5) as bar:
+        names = [camera.name for camera in model.cameras]
+        return cache_frames(dataset, names, work / "frames", config.skip_bad, lambda done: bar.update(done - bar.n))
+
+
+def _embedded(
+    config: TrainConfig, dataset: Dataset, split: Split, model: CameraWorld, cache: FrameCache, work: Path
+) -> dict[str, list[Episode]]:
+    """Train the coders, and put embeddings in the place of observations; bad episodes are left out.
+
+    A model is selected and calibrated on episodes in which no camera was missing.
+
+    Raises:
+        DataError: a part of the split has no episode left.
+    """
+    numbers = {name: [i for i in getattr(split, name) if i not in cache.bad] for name in _PARTS}
+    plain = {name: list(dataset.episodes(chosen)) for name, chosen in numbers.items()}
+    batches = {
+        name: FrameBatches.of(plain[name], cache.frames, cache.rows(numbers[name]), config.device)
+        for name in ("train", "validation")
+        if numbers[name]
+    }
+    if len(batches) == 2:
+        plan = config.frame_config()
+        with _bar("frames", plan.updates, "error") as (advance, show):
+            path = work / "coders.safetensors"
+            fit_coders(model, batches["train"], batches["validation"], plan, config.seed, path, advance, show)
+    episodes = {
+        name: embed_episodes(model, plain[name], map(cache.of, numbers[name]), config.device) for name in _PARTS
+    }
+    for name in _PARTS:
+        whole = [episode for episode in episodes[name] if is_whole(episode)]
+        if not whole:
+            raise DataError(f"{config.dataset}: no episode with every camera is left for {name}; record more episodes")
+        if name != "train":
+            episodes[name] = whole
+    return episodes
 
 
 def _fit_with_bar(
     model: WorldModel, windows: Windows, validation: Segment, fit_config: FitConfig, config: TrainConfig, work: Path
 ) -> FitProgress:
-    with tqdm(total=fit_config.updates, desc="fit", unit="update", file=sys.stderr, mininterval=0.5) as bar:
-
-        def advance(update: int) -> None:
-            bar.update(update - bar.n)
-
-        def show(progress: FitProgress) -> None:
-            bar.set_postfix_str(f"rollout error {progress.error:.4f}, best {progress.best_error:.4f}")
-
+    with _bar("fit", fit_config.updates, "rollout error") as (advance, show):
         return fit(model, windows, validation, fit_config, config.seed, work / "checkpoint.safetensors", advance, show)
 
 
-def _from_many_moments(episodes: Sequence[Episode], length: int, device: str) -> Segment:
-    """Windows from every tenth moment of each episode, padded and masked where the episode ends, as one batch."""
-    length = min(length, max(len(episode) for episode in episodes))
+@contextmanager
+def _bar(name: str, updates: int, error: str) -> Iterator[tuple[Callable[[int], None], Callable[[FitProgress], None]]]:
+    """A progress bar of a fit: what tells it the updates, and what tells it an evaluation."""
+    with tqdm(total=updates, desc=name, unit="update", file=sys.stderr, mininterval=0.5) as bar:
+
+        def show(progress: FitProgress) -> None:
+            bar.set_postfix_str(f"{error} {progress.error:.4f}, best {progress.best_error:.4f}")
+
+        yield lambda update: bar.update(update - bar.n), show
+
+
+def _from_many_moments(model: WorldModel, episodes: Sequence[Episode], horizon: int, device: str) -> Segment:
+    """Windows from every tenth moment of each episode, padded and masked where the episode ends, as one batch.
+
+    They are as long as the model's context and the steps to imagine after it.
+    """
+    length = min(model.context + horizon, max(model.context + 1, *(len(episode) for episode in episodes)))
     parts = list(Windows(episodes, length, device).all(_STRIDE))
     return Segment(
         observations=torch.cat([part.observations for part in parts]),
@@ -195,13 +287,22 @@ def _from_many_moments(episodes: Sequence[Episode], length: int, device: str) ->
     )
 
 
-def _starts(episodes: Sequence[Episode], seed: int) -> StartStates:
+def _starts(episodes: Sequence[Episode], context: int, seed: int) -> StartStates:
+    """The first observations of episodes, and moments with the ``context`` steps before them."""
     initial = np.stack([episode.observations[:1] for episode in episodes])
-    moments = np.concatenate([episode.observations[:-1] for episode in episodes])[:, None]
-    if len(moments) > _KEPT_STARTS:
-        moments = moments[np.random.default_rng(seed).choice(len(moments), _KEPT_STARTS, replace=False)]
-    no_actions = [torch.zeros(len(rows), 0, episodes[0].actions.shape[1]) for rows in (initial, moments)]
-    return StartStates(torch.from_numpy(initial), no_actions[0], torch.from_numpy(moments), no_actions[1])
+    places = [(e, t) for e, episode in enumerate(episodes) for t in range(len(episode) - context)]
+    if not places:
+        raise DataError(
+            f"no episode is longer than the {context} steps that a camera model is shown; record longer ones"
+        )
+    kept = _KEPT_CONTEXTS if context else _KEPT_STARTS
+    if len(places) > kept:
+        chosen = np.random.default_rng(seed).choice(len(places), kept, replace=False)
+        places = [places[place] for place in chosen]
+    moments = np.stack([episodes[e].observations[t : t + context + 1] for e, t in places])
+    actions = np.stack([episodes[e].actions[t : t + context] for e, t in places])
+    none = torch.zeros(len(initial), 0, actions.shape[-1])
+    return StartStates(torch.from_numpy(initial), none, torch.from_numpy(moments), torch.from_numpy(actions))
 
 
 def _support(episodes: Sequence[Episode]) -> Support:
@@ -217,6 +318,7 @@ def _manifest(
     episodes: Sequence[Episode],
     progress: FitProgress,
     temperatures: dict[str, float],
+    left_out: Mapping[int, str],
 ) -> dict[str, Any]:
     returns: dict[str, list[float]] = {}
     for episode in episodes:
@@ -233,7 +335,8 @@ def _manifest(
             "sha256": dataset.digest(),
             "episodes": len(dataset),
             "steps": dataset.num_steps,
-            "split": {name: len(getattr(split, name)) for name in ("train", "validation", "calibration")},
+            "split": {name: len(getattr(split, name)) for name in _PARTS},
+            "left_out": {str(index): reason for index, reason in left_out.items()},
             "returns": dict(sorted(returns.items())),
             "versions": dataset.manifest.get("versions", {}),
         },

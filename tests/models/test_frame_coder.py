@@ -11,8 +11,11 @@ SMALL = FrameCoderConfig(size=3, channels=(8, 16))
 
 
 def frames_segment(frames):
-    none = torch.zeros(len(frames), 0)
-    return Segment(none[:, None], none[..., None], none, none, none, frames={"eye": torch.from_numpy(frames)[:, None]})
+    """The reward is the dot's column, told by the frame's brightest one."""
+    none, rows = torch.zeros(len(frames), 1), len(frames)
+    column = torch.from_numpy(frames[:, 8, :, 0].argmax(1)).float()
+    shown = {"eye": torch.from_numpy(frames)[:, None]}
+    return Segment(torch.zeros(rows, 1, 0), none[..., None], column[:, None], none, none + 1, shown)
 
 
 class Frames:
@@ -26,10 +29,10 @@ class Frames:
 
 
 def measured(camera, frames):
-    coders = FrameCoders([camera], SMALL)
+    coders = FrameCoders([camera], 1, SMALL)
     pictures = as_pictures(torch.from_numpy(frames))[0]
     background = pictures.mean(0)
-    coders.measure({"eye": background}, {"eye": (pictures - background).square().mean()})
+    coders.measure({"eye": background}, {"eye": (pictures - background).square().mean()}, np.arange(16))
     return coders
 
 
@@ -103,7 +106,7 @@ def test_a_black_frame_was_not_recorded_and_asks_for_nothing(moving_dot):
 
 
 def test_a_camera_that_is_missing_has_no_code(moving_dot):
-    coders = FrameCoders([moving_dot.camera], SMALL)
+    coders = FrameCoders([moving_dot.camera], 1, SMALL)
     assert coders.encode("eye", None, 4, torch.device("cpu")).isnan().all()
 
 

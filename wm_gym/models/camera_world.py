@@ -78,7 +78,8 @@ class CameraWorld(WorldModel):
             raise ConfigError(f"proprioception=true: {task.name} records no state observation")
         self.obs_types = ("image", "state", "latent") if states else ("image", "latent")
         self.noise_size, self.context = 1, self.shape.context
-        self.coders = FrameCoders(self.cameras, FrameCoderConfig(self.shape.size, tuple(self.shape.channels)))
+        sizes = FrameCoderConfig(self.shape.size, tuple(self.shape.channels))
+        self.coders = FrameCoders(self.cameras, task.action_space.size, sizes)
         seen, actions, members = (
             len(self.cameras) * self.shape.size + states,
             task.action_space.size,

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from wm_gym.models.normalization import Normalizer
-from wm_gym.types import TaskSpec
+from wm_gym.models.world_model import WorldModel
 
 REMEDY = "train the model again, or copy its folder again"
 LARGEST_SIZE = 4096
@@ -41,9 +41,10 @@ def weight_faults(place: str, model: nn.Module, weights: Mapping[str, Tensor]) -
             yield f"{place}: {name!r} holds {weights[name].dtype}, {own[name].dtype} is needed; {REMEDY}"
 
 
-def beside_faults(place: str, task: TaskSpec, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """Compare what lies beside the weights (start states, support, calibration) with the task."""
-    states, pair = task.observation_space.size, task.observation_space.size + task.action_space.size
+def beside_faults(place: str, world: WorldModel, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Compare what lies beside the weights (start states, support, calibration) with embeddings and actions."""
+    states, actions = world.embedding_size, world.task.action_space.size
+    pair = states + actions
     expected: dict[str, tuple[int | None, ...]] = {
         "support.low": (pair,),
         "support.high": (pair,),
@@ -56,7 +57,7 @@ def beside_faults(place: str, task: TaskSpec, tensors: Mapping[str, Tensor]) -> 
     for name in ("starts.initial", "starts.any"):
         rows, moments = tensors[name].shape[:2] if name in tensors and tensors[name].dim() == 3 else (None, 1)
         expected[name] = (rows, moments, states)
-        expected[f"{name}_actions"] = (rows, moments - 1, task.action_space.size)
+        expected[f"{name}_actions"] = (rows, moments - 1, actions)
     for name, shape in expected.items():
         if name not in tensors:
             yield f"{place}: {name!r} is missing; {REMEDY}"

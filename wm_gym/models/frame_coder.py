@@ -2,7 +2,8 @@
 
 The numbers of a frame are then its *embedding*, fixed, and the dynamics are learnt over embeddings: a window of fifty
 steps costs no more there than one of a state model. What is drawn is an average background plus a learnt difference, so
-that a wall costs nothing to learn.
+that a wall costs nothing to learn. The reward is learnt beside the pictures: a target of three pixels, which hardly
+counts in a picture, counts for everything there.
 
 Sources: vision first, dynamics over its codes afterwards from Ha and Schmidhuber 2018 ("World models", section 2);
 noise on the code instead of a learnt variance, with its size held down, from Ghosh et al. 2020 ("From variational to
@@ -15,17 +16,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wm_gym.models.augmentation import Augmentation, augment
 from wm_gym.models.world_model import Loss, Trainable
-from wm_gym.types import CameraSpec, Segment
+from wm_gym.types import CameraSpec, FloatArray, Segment
 
 _SMALLEST_SIDE = 4  # pixels of the map between the convolutions and the embedding
 _NOISE = 0.1  # standard deviation, on codes that spread over a few units: near codes must mean near pictures
 _HOLD = 1e-3  # weight of the codes' mean square, which would outgrow the noise otherwise
+_GUIDE_WIDTH = 96
 _KERNEL = 4, 2, 1  # size, stride and padding: halves a side, or doubles it
 
 
@@ -98,13 +101,21 @@ class FrameCoders(Trainable):
     """Scalar: how many batches it has been trained on; the noise of the n-th is drawn from the seed n, so that a
     training that was interrupted draws the same."""
 
-    def __init__(self, cameras: Sequence[CameraSpec], config: FrameCoderConfig) -> None:
+    reward_mean: Tensor
+    reward_std: Tensor
+
+    def __init__(self, cameras: Sequence[CameraSpec], actions: int, config: FrameCoderConfig) -> None:
         super().__init__()
         self.names = [camera.name for camera in cameras]
         self.size = config.size
         self.coders = nn.ModuleList(FrameCoder(camera, config) for camera in cameras)
+        widths = [len(cameras) * config.size + actions, _GUIDE_WIDTH, _GUIDE_WIDTH]
+        hidden = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.SiLU())]
+        self.guide = nn.Sequential(*hidden, nn.Linear(_GUIDE_WIDTH, 2))
         self.augmentation = Augmentation()
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("reward_mean", torch.zeros(()))
+        self.register_buffer("reward_std", torch.ones(()))
 
     def each(self) -> Iterator[tuple[str, FrameCoder]]:
         """Name and coder of every camera."""
@@ -125,34 +136,54 @@ class FrameCoders(Trainable):
             for place, (name, coder) in enumerate(self.each())
         }
 
-    def measure(self, means: Mapping[str, Tensor], variances: Mapping[str, Tensor]) -> None:
-        """Take over each camera's mean frame (3, H, W), and the mean square of what differs from it."""
+    def measure(self, means: Mapping[str, Tensor], variances: Mapping[str, Tensor], rewards: FloatArray) -> None:
+        """Take over each camera's mean frame (3, H, W), the mean square of what differs from it, and all rewards."""
+        self.reward_mean.fill_(float(rewards.mean(dtype=np.float64)))
+        self.reward_std.fill_(max(float(rewards.std(dtype=np.float64)), 1e-6))
         for name, coder in self.each():
             coder.measure(means[name], variances[name])
 
     def loss(self, segment: Segment, horizon: int) -> Loss:
-        """Squared error of the drawn frames, from codes with noise, coarse shapes counting beside pixels.
+        """Squared error of the drawn frames, from codes with noise, and of the reward and the end that codes tell of.
 
         Args:
-            segment: ``frames`` (B, 1, H, W, 3) of each camera; a frame that is black throughout was not recorded.
+            segment: ``frames`` (B, 1, H, W, 3) of each camera, and the one step that led there (B, 1); a frame that is
+                black throughout was not recorded.
             horizon: not used, no step is imagined.
         """
         generator = torch.Generator().manual_seed(int(self.batches))
         self.batches += 1
-        total, parts = torch.zeros((), device=self.batches.device), {}
+        codes, parts = [], {}
         for name, coder in self.each():
             wanted, there = as_pictures(segment.frames[name][:, 0])
             code = coder.encode(augment(wanted, self.augmentation, generator))
-            noise = torch.randn(code.shape, generator=generator).to(code.device)
-            error = (coder.decode(code + _NOISE * noise) - wanted) / coder.variance.sqrt()
-            # A small thing drawn beside its place is as wrong in pixels as one that is not drawn at all; seen from afar
-            # it is nearly right, which leads it home.
-            scales = [error, F.avg_pool2d(error, 2), F.avg_pool2d(error, 4)]
-            wrong = torch.stack([scale.square().mean((1, 2, 3)) for scale in scales]).sum(0)
+            noisy = code + _NOISE * torch.randn(code.shape, generator=generator).to(code.device)
+            wrong = _unlikeness((coder.decode(noisy) - wanted) / coder.variance.sqrt())
             held = wrong + _HOLD * code.square().mean(-1)
             parts[name] = (held * there).sum() / there.sum().clamp(min=1)
-            total = total + parts[name]
+            codes.append(noisy * there.unsqueeze(-1))
+        parts["reward"], parts["termination"] = self._guide_loss(torch.cat(codes, -1), segment)
+        total = torch.stack(list(parts.values())).sum()
         return Loss(total, {name: value.detach() for name, value in parts.items()})
+
+    def _guide_loss(self, codes: Tensor, segment: Segment) -> tuple[Tensor, Tensor]:
+        """Squared error of the scaled reward, and cross-entropy of the termination, of the step that led here."""
+        mask = segment.mask[:, 0]
+        count = mask.sum().clamp(min=1)
+        reward, logit = self.guide(torch.cat([codes, segment.actions[:, 0]], -1)).unbind(-1)
+        missed = reward - (segment.rewards[:, 0] - self.reward_mean) / self.reward_std
+        crossed = F.binary_cross_entropy_with_logits(logit, segment.terminations[:, 0], reduction="none")
+        return (missed.square() * mask).sum() / count, (crossed * mask).sum() / count
+
+
+def _unlikeness(error: Tensor) -> Tensor:
+    """Mean square (B,) of the error of pictures (B, 3, H, W), at full size and seen from afar.
+
+    A small thing drawn beside its place is as wrong in pixels as one that is not drawn at all; seen from afar it is
+    nearly right, which leads it home.
+    """
+    scales = [error, F.avg_pool2d(error, 2), F.avg_pool2d(error, 4)]
+    return torch.stack([scale.square().mean((1, 2, 3)) for scale in scales]).sum(0)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from wm_gym.checks import raise_first
 from wm_gym.errors import ModelError
 from wm_gym.files import changed_files, file_hash, missing_files, read_json, replacing_folder, write_json
 from wm_gym.models import faults
+from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
 from wm_gym.models.checkpoint import read_tensors, tensors_not_finite, write_tensors
 from wm_gym.models.device import usable_device
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
@@ -27,6 +28,7 @@ SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "MANIFEST.json"
 FAMILIES: Mapping[str, tuple[type[Any], type[Any]]] = {
     StateEnsemble.family: (StateEnsemble, StateEnsembleConfig),
+    CameraWorld.family: (CameraWorld, CameraWorldConfig),
 }
 """Name in ``config.json`` -> (model class, its config class)."""
 
@@ -36,11 +38,11 @@ class StartStates:
     """Recorded moments at which imagination can begin: the context to observe, and nothing that follows it."""
 
     initial: Tensor
-    """(N, C+1, S) the first observations of recorded episodes (C steps of context, 0 for most state models)."""
+    """(N, C+1, F) embeddings of the first observations of recorded episodes (C steps of context, 0 as a rule)."""
     initial_actions: Tensor
     """(N, C, A)."""
     any: Tensor
-    """(K, C+1, S) any recorded moment."""
+    """(K, C+1, F) any recorded moment, with its model's context before it."""
     any_actions: Tensor
     """(K, C, A)."""
 
@@ -147,7 +149,7 @@ def build_model(folder: Path, manifest: Mapping[str, Any], tensors: Mapping[str,
         with torch.device("meta"):
             world = family(TaskSpec.from_dict(config["task"]), shape(**config["model"]))
         raise_first(ModelError, faults.weight_faults(place, world, weights))
-        raise_first(ModelError, faults.beside_faults(place, world.task, tensors))
+        raise_first(ModelError, faults.beside_faults(place, world, tensors))
         world.load_state_dict(weights, assign=True)
         raise_first(ModelError, faults.scale_faults(place, world.normalizer))
         return TrainedModel(
