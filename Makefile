@@ -51,7 +51,9 @@ plan:
 
 $(DEMO)/data/result.json:
 	@echo; echo "1/4 record"
-	@$(RUN) datasets/collect_episodes.py task=reacher num_steps=20000 output=$(DEMO)/data
+	@# Nothing trained acts here: what the demo's policy knows, it knows from these steps alone.
+	@$(RUN) datasets/collect_episodes.py task=reacher num_steps=20000 behaviours.random=0.5 behaviours.smooth=0.5 \
+		output=$(DEMO)/data
 
 $(DEMO)/model/result.json: | $(DEMO)/data/result.json
 	@echo; echo "2/4 fit"
