@@ -17,7 +17,7 @@ ROOMS = {
     # room: (rooms, third-party packages besides numpy)
     "errors": (set(), set()),
     "files": ({"errors"}, set()),
-    "checks": ({"errors"}, set()),
+    "checks": ({"errors", "files"}, set()),
     "lock": ({"errors"}, set()),
     "types": (set(), {"torch"}),
     "data": (BASE, {"torch", "av", "cv2", "pyarrow"}),  # torch: a Segment is a batch of tensors
@@ -32,6 +32,7 @@ ROOMS = {
     "registration": (set(), {"gymnasium"}),
     "config": (BASE | {"lock"}, {"hydra", "omegaconf"}),
     "train": (BASE | {"models", "data", "config"}, {"torch", "tqdm"}),
+    "verify": (BASE | {"evaluation", "policies", "models", "data"}, {"tqdm"}),
     "__init__": ({"errors", "registration"}, set()),
 }
 EXCEPTIONS = {

@@ -109,13 +109,13 @@ def _length_faults(path: Path, file: int, frames: int, listed: EpisodeRows) -> I
 
 def frame_faults(path: Path, fps: int) -> Iterator[str]:
     """Decode every frame of a video and compare its time with the frame's number."""
-    frames = 0
+    frames, late = 0, False
     try:
         for number, time in enumerate(frame_times(path)):
-            frames = number + 1
-            if time * fps != number:
+            if time * fps != number and not late:
                 yield f"{path}: frame {number} is at {float(time):.6f} s, not at {number / fps:.6f} s; {REMEDY}"
-                return
+                late = True
+            frames = number + 1
         promised = inspect_video(path).frames
     except DataError as error:
         yield f"{error} (after {frames} good frames)"

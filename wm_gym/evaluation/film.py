@@ -150,7 +150,8 @@ def _stills(left: Sequence[FrameArray], right: Sequence[FrameArray], steps: Sequ
     for frames, colour in ((left, _PHYSICS), (right, _IMAGINED)):
         pictures = []
         for step in steps:
-            picture = cv2.resize(frames[min(step, len(frames) - 1)], (150, 150), interpolation=cv2.INTER_AREA)
+            shown = frames[min(step, len(frames) - 1)]
+            picture = cv2.resize(shown, (150, 150), interpolation=cv2.INTER_AREA).astype(np.uint8)
             cv2.rectangle(picture, (0, 0), (149, 149), colour, 4)
             if colour == _IMAGINED:
                 _mark(picture)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wm_gym.evaluation.held_out import HeldOut
+from wm_gym.files import replacing
 from wm_gym.types import Episode, FloatArray
 
 SCHEMA = pa.schema(
@@ -77,12 +78,11 @@ def write_trajectories(path: Path, records: Sequence[Recorded], notes: Mapping[s
         records: what to write; never a NaN that the worlds did not produce.
         notes: plain text kept in the file's metadata.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with pq.ParquetWriter(temporary, SCHEMA.with_metadata(dict(notes or {})), compression="zstd") as writer:
+    schema = SCHEMA.with_metadata(dict(notes or {}))
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         for record in records:
             for table in _tables(record):
                 writer.write_table(table)
-    temporary.replace(path)
 
 
 def _tables(record: Recorded, at_once: int = 100) -> Iterator[pa.Table]:

@@ -7,11 +7,12 @@ the first; ``python -m wm_gym.verify`` lists them all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from wm_gym.models.normalization import Normalizer
+from wm_gym.models.checkpoint import tensors_not_finite
 from wm_gym.models.world_model import WorldModel
 
 REMEDY = "train the model again, or copy its folder again"
@@ -19,7 +20,7 @@ LARGEST_SIZE = 4096
 """A larger number in a model's configuration is no size of a network."""
 
 
-def config_faults(place: str, sizes: Any) -> Iterator[str]:
+def config_faults(place: Path, sizes: Any) -> Iterator[str]:
     """Check the configuration of an architecture before anything is built from it."""
     if not isinstance(sizes, Mapping):
         yield f"{place}: 'model' holds no sizes but {type(sizes).__name__}; {REMEDY}"
@@ -29,7 +30,16 @@ def config_faults(place: str, sizes: Any) -> Iterator[str]:
             yield f"{place}: {name}={value} is no size of a network (0 to {LARGEST_SIZE}); {REMEDY}"
 
 
-def weight_faults(place: str, model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[str]:
+def tensor_faults(place: Path, world: WorldModel, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Hold every tensor of a model's file to the architecture, to the task and to finite numbers."""
+    yield from tensors_not_finite(place, tensors)
+    weights = {n.removeprefix("model."): value for n, value in tensors.items() if n.startswith("model.")}
+    yield from weight_faults(place, world, weights)
+    yield from beside_faults(place, world, tensors)
+    yield from scale_faults(place, weights)
+
+
+def weight_faults(place: Path, model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[str]:
     """Compare names, shapes and kinds of numbers with those of the architecture."""
     own = model.state_dict()
     for name in sorted(own.keys() ^ weights.keys()):
@@ -41,7 +51,7 @@ def weight_faults(place: str, model: nn.Module, weights: Mapping[str, Tensor]) -
             yield f"{place}: {name!r} holds {weights[name].dtype}, {own[name].dtype} is needed; {REMEDY}"
 
 
-def beside_faults(place: str, world: WorldModel, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def beside_faults(place: Path, world: WorldModel, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     """Compare what lies beside the weights (start states, support, calibration) with embeddings and actions."""
     states, actions = world.embedding_size, world.task.action_space.size
     pair = states + actions
@@ -68,16 +78,21 @@ def beside_faults(place: str, world: WorldModel, tensors: Mapping[str, Tensor]) 
             yield f"{place}: {name!r} holds {tensors[name].dtype}; {REMEDY}"
 
 
-def scale_faults(place: str, scales: Normalizer) -> Iterator[str]:
-    """Scales must be positive, and ranges must not end before they begin."""
+def scale_faults(place: Path, weights: Mapping[str, Tensor]) -> Iterator[str]:
+    """Scales of the normalizer must be positive, and its ranges must not end before they begin."""
+    held = {n.removeprefix("normalizer."): value for n, value in weights.items() if n.startswith("normalizer.")}
     for name in ("std", "delta_std", "reward_std", "action_scale"):
-        if not bool((getattr(scales, name) > 0).all()):
+        if name in held and not bool((held[name] > 0).all()):
             yield f"{place}: 'normalizer.{name}' holds a scale that is not positive; {REMEDY}"
-    if not bool((scales.low <= scales.high).all()) or not bool(scales.reward_range[0] <= scales.reward_range[1]):
-        yield f"{place}: a range of the normalizer ends before it begins; {REMEDY}"
+    ranges = [(held["low"], held["high"])] if {"low", "high"} <= held.keys() else []
+    if "reward_range" in held and held["reward_range"].shape == (2,):
+        ranges.append((held["reward_range"][0], held["reward_range"][1]))
+    for low, high in ranges:
+        if low.shape == high.shape and not bool((low <= high).all()):
+            yield f"{place}: a range of the normalizer ends before it begins; {REMEDY}"
 
 
-def manifest_faults(place: str, manifest: Mapping[str, Any]) -> Iterator[str]:
+def manifest_faults(place: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     """What the programs read from a model's manifest must be of its kind, where it is there."""
     kinds: dict[str, type] = {"files": dict, "dataset": dict, "commands": list, "identity": dict, "versions": dict}
     for name, kind in kinds.items():

@@ -17,7 +17,7 @@ from wm_gym.errors import ModelError
 from wm_gym.files import changed_files, file_hash, missing_files, read_json, replacing_folder, write_json
 from wm_gym.models import faults
 from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
-from wm_gym.models.checkpoint import read_tensors, tensors_not_finite, write_tensors
+from wm_gym.models.checkpoint import read_tensors, write_tensors
 from wm_gym.models.device import usable_device
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trust import Calibration, Support
@@ -109,9 +109,20 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> Trained
     folder = _find(model)
     manifest = read_json(folder / MANIFEST, ModelError)
     raise_first(ModelError, manifest_faults(folder, manifest))
+    raise_first(ModelError, missing_files(folder, listed_files(manifest), faults.REMEDY))
+    raise_first(ModelError, changed_files(folder, listed_files(manifest), faults.REMEDY))
     tensors = read_weights(folder / WEIGHTS)
-    raise_first(ModelError, tensors_not_finite(folder / WEIGHTS, tensors))
-    trained = build_model(folder, manifest, tensors)
+    world = empty_world(folder)
+    raise_first(ModelError, faults.tensor_faults(folder / WEIGHTS, world, tensors))
+    world.load_state_dict(_part(tensors, "model"), assign=True)
+    trained = TrainedModel(
+        model=world.eval().requires_grad_(False),
+        starts=StartStates(**_part(tensors, "starts")),
+        support=Support(**_part(tensors, "support")),
+        calibration=Calibration(**_part(tensors, "calibration")),
+        manifest=manifest,
+        folder=folder,
+    )
     return trained.to(usable_device(device))
 
 
@@ -121,48 +132,39 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def manifest_faults(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with a model's manifest and the files that it lists, before any of them is read."""
+    """What is wrong with a model's manifest itself."""
     if manifest.get("schema_version") != SCHEMA_VERSION:
         yield (
             f"{folder}: written in schema {manifest.get('schema_version')!r}, this version reads {SCHEMA_VERSION}; "
             "train the model again or install the version that wrote it"
         )
-    yield from faults.manifest_faults(str(folder / MANIFEST), manifest)
+    yield from faults.manifest_faults(folder / MANIFEST, manifest)
+
+
+def listed_files(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> sha256 of the files that make a model, None where the manifest does not list one."""
     listed = manifest.get("files")
-    files = {name: listed.get(name) if isinstance(listed, dict) else None for name in (WEIGHTS, CONFIG)}
-    yield from missing_files(folder, files, faults.REMEDY)
-    yield from changed_files(folder, files, faults.REMEDY)
+    return {name: listed.get(name) if isinstance(listed, dict) else None for name in (WEIGHTS, CONFIG)}
 
 
-def build_model(folder: Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainedModel:
-    """Build what ``config.json`` describes and fill it with the tensors, once they are known to fit.
+def empty_world(folder: Path) -> WorldModel:
+    """The architecture that ``config.json`` describes, without memory for its weights.
+
+    What a file asks for can so be compared with what it brings before it costs anything.
 
     Raises:
-        ModelError: the configuration is none, or describes another model than the tensors are of.
+        ModelError: the configuration is damaged, or describes no model.
     """
-    config, place = read_json(folder / CONFIG, ModelError), str(folder / WEIGHTS)
-    raise_first(ModelError, faults.config_faults(str(folder / CONFIG), config.get("model")))
-    weights = _part(tensors, "model")
+    config = read_json(folder / CONFIG, ModelError)
+    raise_first(ModelError, faults.config_faults(folder / CONFIG, config.get("model")))
     try:
         family, shape = FAMILIES[config["family"]]
-        # Built without memory: what a file asks for is compared with what it brings before it costs anything.
         with torch.device("meta"):
-            world = family(TaskSpec.from_dict(config["task"]), shape(**config["model"]))
-        raise_first(ModelError, faults.weight_faults(place, world, weights))
-        raise_first(ModelError, faults.beside_faults(place, world, tensors))
-        world.load_state_dict(weights, assign=True)
-        raise_first(ModelError, faults.scale_faults(place, world.normalizer))
-        return TrainedModel(
-            model=world.eval().requires_grad_(False),
-            starts=StartStates(**_part(tensors, "starts")),
-            support=Support(**_part(tensors, "support")),
-            calibration=Calibration(**_part(tensors, "calibration")),
-            manifest=manifest,
-            folder=folder,
-        )
+            world: WorldModel = family(TaskSpec.from_dict(config["task"]), shape(**config["model"]))
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{folder}: config.json and model.safetensors do not describe one model ({reason})") from error
+        raise ModelError(f"{folder / CONFIG}: does not describe a model ({reason}); {faults.REMEDY}") from error
+    return world
 
 
 def _zoo() -> Path:
