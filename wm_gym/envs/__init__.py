@@ -1,7 +1,15 @@
 """Imagined worlds behind the interfaces of Gymnasium and stable-baselines3 (the latter in ``wm_gym.envs.sb3``)."""
 
 from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState
+from wm_gym.envs.latent_observation import LatentObservation
 from wm_gym.envs.vector_env import WorldModelVectorEnv
 from wm_gym.envs.world_model_env import WorldModelEnv
 
-__all__ = ["Imagination", "ImaginationConfig", "RolloutState", "WorldModelEnv", "WorldModelVectorEnv"]
+__all__ = [
+    "Imagination",
+    "ImaginationConfig",
+    "LatentObservation",
+    "RolloutState",
+    "WorldModelEnv",
+    "WorldModelVectorEnv",
+]

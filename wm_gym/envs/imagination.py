@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wm_gym.envs.frames import as_frames
 from wm_gym.envs.noise import Stream, uniform
 from wm_gym.errors import ConfigError, ObservationError
 from wm_gym.models import TrainedModel
-from wm_gym.types import LatentState, Observation, Prediction
+from wm_gym.types import LatentState, Prediction
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _OWN = ("observation", "seeds", "steps", "episodes", "elapsed")
 TransitionFn = Callable[[Array, Array, Array], Any]
-"""(B, S) observations, (B, A) actions, (B, S) next observations -> (B,)."""
+"""(B, ...) observations as shown, (B, A) actions, (B, ...) next observations -> (B,)."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class ImaginationConfig:
 
     obs_type: str | None = None
     """``state``, ``image`` or ``latent``; None for what the model was trained for."""
+    camera: str | None = None
+    """Whose frames ``image`` shows; None for the model's first."""
     horizon: int | None = None
     """Steps until ``truncated``; None for the task's own episode limit."""
     start: Literal["initial", "any"] = "initial"
@@ -47,7 +50,7 @@ class ImaginationConfig:
             raise ConfigError(f"max_episode_steps={steps!r}: a positive number of steps is needed")
         return replace(self, horizon=int(steps) if self.horizon is None else min(int(steps), self.horizon))
 
-    def check(self, obs_types: tuple[str, ...]) -> None:
+    def check(self, obs_types: tuple[str, ...], cameras: tuple[str, ...] = ()) -> None:
         """Raise ``ConfigError`` on a value that does not exist."""
         for name, value, allowed in (
             ("start", self.start, ("initial", "any")),
@@ -56,6 +59,8 @@ class ImaginationConfig:
         ):
             if value not in allowed:
                 raise ConfigError(f"{name}={value!r}: this model offers {', '.join(allowed)}")
+        if self.camera is not None and self.camera not in cameras:
+            raise ConfigError(f"camera={self.camera!r}: this model draws {', '.join(cameras) or 'none'}")
         if not isinstance(self.deterministic, bool | np.bool_):
             raise ConfigError(f"deterministic={self.deterministic!r}: True or False")
         counted = isinstance(self.horizon, int | np.integer) and not isinstance(self.horizon, bool)
@@ -71,7 +76,7 @@ class RolloutState:
 
     latent: LatentState
     observation: Tensor
-    """(B, S) last state observation shown."""
+    """(B, ...) last observation shown: (B, S) states, (B, H, W, 3) uint8 frames or (B, D) latent vectors."""
     seeds: Tensor
     """(B,) int64."""
     steps: Tensor
@@ -112,7 +117,7 @@ class Transition:
     """What one step of B rollouts shows; every number is finite."""
 
     observation: Tensor
-    """(B, S)."""
+    """(B, ...) as in :class:`RolloutState`."""
     reward: Tensor
     """(B,)."""
     terminated: Tensor
@@ -133,7 +138,7 @@ class Imagination:
     def __init__(self, trained: TrainedModel, config: ImaginationConfig | None = None) -> None:
         self.trained, self.config = trained, config or ImaginationConfig()
         self.model = trained.model
-        self.config.check(self.model.obs_types)
+        self.config.check(self.model.obs_types, tuple(camera.name for camera in self.model.cameras))
         self.obs_type = self.config.obs_type or self.model.obs_types[0]
         self.horizon = int(self.config.horizon or trained.task.max_episode_steps)
         starts = trained.starts
@@ -169,7 +174,7 @@ class Imagination:
         """Begin B episodes after a context of the user's own.
 
         Args:
-            observations: (B, C+1, S) raw.
+            observations: (B, C+1, F) embeddings: raw states, or codes of frames with NaN for what was not observed.
             actions: (B, C, A) that lie between them.
             seeds: (B,) int64.
             episodes: as in :meth:`begin`.
@@ -178,11 +183,17 @@ class Imagination:
         Raises:
             ObservationError: a value is not finite, or lies outside the world's bounds.
         """
-        if not bool(torch.isfinite(observations).all() & torch.isfinite(actions).all()):
+        known = torch.isfinite(observations) | (observations.isnan() & bool(self.model.cameras))
+        if not bool(known.all() & torch.isfinite(actions).all()):
             raise ObservationError("the start holds a value that is not finite; the environment is unchanged")
         outside = (observations < self._low) | (observations > self._high)
         if bool(outside.any()):
             dimension = int(outside.nonzero()[0, -1])
+            if self.model.cameras:
+                raise ObservationError(
+                    f"the start looks like nothing that {self.trained.task.name} recorded (number {dimension} of its "
+                    "code lies beyond ten times the training range); give a frame of the recorded camera"
+                )
             raise ObservationError(
                 f"start observation dimension {dimension} = {observations[..., dimension].abs().max():.4g} lies beyond "
                 f"ten times the training range; give raw, unscaled observations of {self.trained.task.name}"
@@ -199,14 +210,13 @@ class Imagination:
             noise = uniform(state.seeds, state.steps, Stream.DYNAMICS, self.model.noise_size)
         latent = self.model.imagine(state.latent, action, noise)
         prediction = self.model.predict(latent)
-        decoded = _state_of(prediction)
-        invalid = ((decoded <= self._low) | (decoded >= self._high) | ~torch.isfinite(decoded)).any(-1)
-        # What a space bounds is shown within it; the model itself may lie a little beyond.
-        decoded = torch.minimum(torch.maximum(decoded, self._shown[0]), self._shown[1])
-        observation = torch.where(invalid.unsqueeze(-1), before, decoded)
+        features = self.model.features(latent, prediction)
+        invalid = ((features <= self._low) | (features >= self._high) | ~torch.isfinite(features)).any(-1)
+        shown = self._show(latent, prediction)
+        observation = torch.where(invalid.view(-1, *(1,) * (shown.dim() - 1)), before, shown)
         elapsed = state.elapsed + 1
         uncertainty = self.trained.calibration.expected_error(prediction.spread, elapsed, config.deterministic)
-        trusted = (elapsed <= self.trained.calibration.horizon) & self.trained.support.contains(observation, action)
+        trusted = (elapsed <= self.trained.calibration.horizon) & self.trained.support.contains(features, action)
         trusted = trusted & ~invalid
         reward = self._reward(before, action, observation, prediction)
         # Nothing recorded says what lies outside the bounds: no more than the lowest reward is paid for going there.
@@ -223,11 +233,12 @@ class Imagination:
     @torch.no_grad()
     def judge_start(self, state: RolloutState) -> tuple[Tensor, Tensor]:
         """Uncertainty (B,) and trust (B,) of a state that was set; the action that led to it is not asked about."""
-        neutral = self.trained.support.mean[self.trained.task.observation_space.size :]
-        supported = self.trained.support.contains(state.observation, neutral.expand(len(state.seeds), -1))
-        spread = self.model.predict(state.latent).spread
+        prediction = self.model.predict(state.latent)
+        features = self.model.features(state.latent, prediction)
+        neutral = self.trained.support.mean[features.shape[-1] :]
+        supported = self.trained.support.contains(features, neutral.expand(len(state.seeds), -1))
         calibration = self.trained.calibration
-        uncertainty = calibration.expected_error(spread, state.elapsed, self.config.deterministic)
+        uncertainty = calibration.expected_error(prediction.spread, state.elapsed, self.config.deterministic)
         return uncertainty, supported & (state.elapsed <= calibration.horizon)
 
     @torch.no_grad()
@@ -236,7 +247,7 @@ class Imagination:
         if not self.config.deterministic:
             return state
         latent = self.model.choose(state.latent, None)
-        return replace(state, latent=latent, observation=_state_of(self.model.predict(latent)))
+        return replace(state, latent=latent, observation=self._show(latent, self.model.predict(latent)))
 
     def _member_noise(self, seeds: Tensor, episodes: Tensor) -> Tensor | None:
         if self.config.deterministic:
@@ -247,18 +258,28 @@ class Imagination:
         self, observations: Tensor, actions: Tensor, seeds: Tensor, episodes: Tensor, steps: Tensor | None
     ) -> RolloutState:
         noise = self._member_noise(seeds, episodes)
-        latent = self.model.observe(None, None, self.model.encode(Observation(state=observations[:, 0])), noise)
+        latent = self.model.observe(None, None, observations[:, 0], noise)
         for step in range(actions.shape[1]):
-            embedding = self.model.encode(Observation(state=observations[:, step + 1]))
-            latent = self.model.observe(latent, actions[:, step], embedding, noise)
+            latent = self.model.observe(latent, actions[:, step], observations[:, step + 1], noise)
         return RolloutState(
             latent=latent,
-            observation=_state_of(self.model.predict(latent)),
+            observation=self._show(latent, self.model.predict(latent)),
             seeds=seeds,
             steps=torch.zeros_like(seeds) if steps is None else steps,
             episodes=episodes,
             elapsed=torch.zeros_like(seeds),
         )
+
+    def _show(self, latent: LatentState, prediction: Prediction) -> Tensor:
+        """The observation (B, ...) of this ``obs_type``; pictures are drawn for ``image`` alone."""
+        if self.obs_type == "latent":
+            return self.model.vector(latent)
+        if self.obs_type == "image":
+            return as_frames(self.model.draw(latent)[self.config.camera or self.model.cameras[0].name])
+        if prediction.state is None:
+            raise ConfigError("this model decodes no state observation")
+        # What a space bounds is shown within it; the model itself may lie a little beyond.
+        return torch.minimum(torch.maximum(prediction.state, self._shown[0]), self._shown[1])
 
     def _reward(self, before: Tensor, action: Tensor, after: Tensor, prediction: Prediction) -> Tensor:
         if self.config.reward_fn is None:
@@ -286,9 +307,3 @@ class Imagination:
         if result.shape != after.shape[:1]:
             raise ConfigError(f"{name} must return shape ({len(after)},), one value per row, not {tuple(result.shape)}")
         return result
-
-
-def _state_of(prediction: Prediction) -> Tensor:
-    if prediction.state is None:
-        raise ConfigError("this model decodes no state observation")
-    return prediction.state

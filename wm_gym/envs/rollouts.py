@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from wm_gym.envs.frames import frame_context
 from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState, Transition
-from wm_gym.envs.spaces import batched_actions, box, start_context
+from wm_gym.envs.spaces import batched_actions, box, observation_box, start_context
 from wm_gym.errors import ConfigError, KeywordError, ObservationError
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.models.device import usable_device
@@ -67,7 +68,9 @@ class Rollouts:
             config = config.limited(max_episode_steps)
         self.imagination = Imagination(trained.to(self.device), config)
         self.task, self.rows = trained.task, int(rows)
-        self.observation_space, self.action_space = box(self.task.observation_space), box(self.task.action_space)
+        first = self.imagination.begin(torch.zeros(1, dtype=torch.int64, device=self.device)).observation[0]
+        self.observation_space = observation_box(self.imagination.obs_type, self.task, first)
+        self.action_space = box(self.task.action_space)
         self.state: RolloutState | None = None
 
     @property
@@ -99,8 +102,7 @@ class Rollouts:
         else:
             numbers, episodes, steps = self._counters(seeds)
             if options:
-                context = start_context(options, self.task, self.rows, self.device)
-                self.state = self.imagination.begin_at(*context, numbers, episodes, steps)
+                self.state = self.imagination.begin_at(*self._context(options), numbers, episodes, steps)
             else:
                 self.state = self.imagination.begin(numbers, episodes, steps)
         uncertainty, trusted = self.imagination.judge_start(self.current)
@@ -141,6 +143,13 @@ class Rollouts:
         self._check_fit(state, count)
         moved = self.imagination.adopt(state.map(lambda value: value.to(self.device, copy=True)))
         self.state = moved if index is None else self.current.with_rows(index, moved)
+
+    def _context(self, options: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The user's own start as embeddings, and the actions between them."""
+        model, camera = self.imagination.model, self.imagination.config.camera
+        if model.cameras:
+            return frame_context(options, model, camera, self.rows, self.device)
+        return start_context(options, self.task, self.rows, self.device)
 
     def _check_fit(self, state: RolloutState, count: int) -> None:
         """Hold a state to the names, shapes and types of this model's own, and to finite numbers."""

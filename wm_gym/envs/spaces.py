@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,21 @@ from wm_gym.types import BoxSpec, TaskSpec
 def box(spec: BoxSpec) -> spaces.Box:
     """A float32 ``Box``."""
     return spaces.Box(np.array(spec.low, np.float32), np.array(spec.high, np.float32), dtype=np.float32)
+
+
+def observation_box(obs_type: str, task: TaskSpec, example: Tensor) -> spaces.Box:
+    """The space of what an environment shows: the recorded states', frames', or the latent vectors'.
+
+    Args:
+        obs_type: ``state``, ``image`` or ``latent``.
+        task: what was recorded.
+        example: an observation.
+    """
+    if obs_type == "state":
+        return box(task.observation_space)
+    if obs_type == "image":
+        return spaces.Box(0, 255, tuple(example.shape), np.uint8)
+    return spaces.Box(-np.inf, np.inf, tuple(example.shape), np.float32)
 
 
 def batched_actions(action: Any, task: TaskSpec, rows: int, device: torch.device) -> Tensor:
@@ -40,7 +56,7 @@ def batched_actions(action: Any, task: TaskSpec, rows: int, device: torch.device
     return torch.from_numpy(np.clip(values, low, high).astype(np.float32)).to(device)
 
 
-def start_context(options: dict[str, Any], task: TaskSpec, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def start_context(options: Mapping[str, Any], task: TaskSpec, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The user's own start from ``reset(options=...)``: observations (rows, C+1, S) and the actions between them.
 
     Args:
@@ -56,19 +72,24 @@ def start_context(options: dict[str, Any], task: TaskSpec, rows: int, device: to
     if "actions" in options and "observations" not in options:
         raise ConfigError("options['actions'] goes with options['observations'], the context that it leads through")
     if "observation" in options:
-        observations = _rows(options["observation"], rows, (size,), "observation")[:, None]
+        observations = batched_numbers(options["observation"], rows, (size,), "observation")[:, None]
         between = np.zeros((rows, 0, actions), np.float32)
     else:
         shape = _numbers(options["observations"], "observations").shape
         length = shape[-2] - 1 if len(shape) > 1 else 0
-        observations = _rows(options["observations"], rows, (length + 1, size), "observations")
+        observations = batched_numbers(options["observations"], rows, (length + 1, size), "observations")
         between = np.zeros((rows, 0, actions), np.float32)
         if length:
-            between = _rows(options.get("actions", ()), rows, (length, actions), "actions")
+            between = batched_numbers(options.get("actions", ()), rows, (length, actions), "actions")
     return torch.from_numpy(observations).to(device), torch.from_numpy(between).to(device)
 
 
-def _rows(value: Any, rows: int, shape: tuple[int, ...], name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def batched_numbers(value: Any, rows: int, shape: tuple[int, ...], name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A user's numbers for every row (rows, *shape); given once, they are for all rows.
+
+    Raises:
+        ObservationError: they have another shape, or are no numbers; tells the option's name.
+    """
     array = _numbers(value, name)
     if array.shape == shape:
         array = np.repeat(array[None], rows, axis=0)

@@ -7,7 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
+from wm_gym.envs.frames import as_frames, side_by_side
 from wm_gym.envs.imagination import RolloutState
 from wm_gym.envs.rollouts import Rollouts
 from wm_gym.errors import ConfigError
@@ -48,8 +50,8 @@ class WorldModelEnv(gym.Env[Array, Array]):
             model: name of a shipped model, a model folder, or a loaded model.
             render_mode: None or ``rgb_array``.
             device: where the model runs.
-            **settings: obs_type, horizon, start, deterministic, uncertainty, penalty, reward_fn, termination_fn; see
-                :class:`~wm_gym.envs.imagination.ImaginationConfig`.
+            **settings: obs_type, camera, horizon, start, deterministic, uncertainty, penalty, reward_fn,
+                termination_fn; see :class:`~wm_gym.envs.imagination.ImaginationConfig`.
 
         Raises:
             ModelError: the model does not exist or is damaged.
@@ -68,10 +70,12 @@ class WorldModelEnv(gym.Env[Array, Array]):
         Args:
             seed: of the start state and of the noise; without one, the next episode of the last seed.
             options: ``{"observation": (S,)}``, ``{"observations": (C+1, S), "actions": (C, A)}`` or
-                ``{"state": get_state()}``.
+                ``{"state": get_state()}``. A camera model takes raw frames (H, W, 3) uint8 in the place of states
+                (S,), whatever it shows itself, or mappings of camera names (and ``state``) to them.
 
         Returns:
-            The observation (S,) float32, and info with ``uncertainty`` and ``trusted``.
+            The observation, (S,) float32, (H, W, 3) uint8 or (D,) float32 by ``obs_type``, and info with
+            ``uncertainty`` and ``trusted``.
         """
         super().reset(seed=seed)
         observation, uncertainty, trusted = self._rollouts.reset(None if seed is None else [seed], options)
@@ -104,7 +108,11 @@ class WorldModelEnv(gym.Env[Array, Array]):
         self._rollouts.set_state(state)
 
     def render(self) -> Array | None:
-        """The imagined state drawn with the robot's own model: (H, W, 3) uint8. Reaches for MuJoCo only now."""
+        """What is imagined, as a picture (H, W, 3) uint8.
+
+        A camera model draws its cameras, side by side. The state of a state model is drawn with the robot's own model;
+        it reaches for MuJoCo only now.
+        """
         return self._renderer.frame(0) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
@@ -113,19 +121,23 @@ class WorldModelEnv(gym.Env[Array, Array]):
 
 
 class Renderer:
-    """Draws imagined states; the physics engine's camera is imported at the first frame."""
+    """Draws what is imagined: by the model's own cameras, or by the physics engine's, imported at the first frame."""
 
     def __init__(self, rollouts: Rollouts) -> None:
         self._rollouts = rollouts
         self._camera: Any = None
 
     def frame(self, row: int) -> Array:
-        """The state of one row: (H, W, 3) uint8."""
+        """The picture of one row: (H, W, 3) uint8."""
+        model, current = self._rollouts.imagination.model, self._rollouts.current
+        if model.cameras:
+            pictures = model.draw(current.latent.rows(torch.tensor([row], device=self._rollouts.device)))
+            return side_by_side([as_frames(picture)[0].cpu().numpy() for picture in pictures.values()])
         if self._camera is None:
             from wm_gym.physics.camera import StateRenderer
 
             self._camera = StateRenderer(self._rollouts.task)
-        drawn: Array = self._camera.draw(self._rollouts.current.observation[row].cpu().numpy())
+        drawn: Array = self._camera.draw(current.observation[row].cpu().numpy())
         return drawn
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from wm_gym.errors import ModelError
 from wm_gym.models.normalization import Normalizer
-from wm_gym.types import LatentState, Observation, Prediction, Segment, TaskSpec
+from wm_gym.types import CameraSpec, LatentState, Observation, Prediction, Segment, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class WorldModel(Trainable):
     """Uniform numbers in (0, 1) that one imagined step of one row consumes."""
     context: int
     """Recorded steps to observe before imagining from amid an episode; 0 where one observation is enough."""
+    cameras: tuple[CameraSpec, ...] = ()
+    """What :meth:`draw` shows; empty for a model without pictures."""
     normalizer: Normalizer
     """Scales, ranges and bounds of the training data."""
 
