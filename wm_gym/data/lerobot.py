@@ -50,13 +50,14 @@ def video_file(camera: str, file: int) -> str:
 def describe_numbers(values: np.ndarray[Any, Any]) -> Statistics:
     """Statistics over the rows of (n,) or (n, D)."""
     matrix = values.reshape(len(values), -1).astype(np.float64)
+    quantiles = np.quantile(matrix, list(_QUANTILES.values()), axis=0)
     described = {
         "min": matrix.min(0),
         "max": matrix.max(0),
         "mean": matrix.mean(0),
         "std": matrix.std(0),
         "count": np.array([len(matrix)]),
-        **{name: np.quantile(matrix, level, axis=0) for name, level in _QUANTILES.items()},
+        **dict(zip(_QUANTILES, quantiles, strict=True)),
     }
     return {name: value.tolist() for name, value in described.items()}
 
