@@ -1,11 +1,11 @@
-"""Hold a world model and the policies trained in it against the physics: writes report.html and report.json."""
+"""Hold a world model, and policies, against the physics: writes report.html and report.json, with a verdict per use."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,29 @@ from tqdm import tqdm
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.errors import ConfigError, ModelError
+from wm_gym.evaluation import report
 from wm_gym.evaluation.actors import RandomActor
-from wm_gym.evaluation.agents import Agent, read_agent
-from wm_gym.evaluation.assembly import Circumstances, assemble_report, behaviour_returns, write_report
+from wm_gym.evaluation.agents import read_agent
+from wm_gym.evaluation.bench import QUICK, Bench, PanelMember, ReportConfig
 from wm_gym.evaluation.charts import shown
-from wm_gym.evaluation.comparison import ComparisonConfig, gather_evidence
 from wm_gym.evaluation.control import read_control, train_control
-from wm_gym.evaluation.identity import command_line
-from wm_gym.evaluation.report import method_rows
+from wm_gym.evaluation.filming import film_report
+from wm_gym.evaluation.identity import command_line, folder_digest
+from wm_gym.evaluation.judging import NAMES, judge, measure
+from wm_gym.evaluation.provenance import (
+    Circumstances,
+    behaviour_returns,
+    describe_data,
+    describe_identity,
+    model_card,
+)
+from wm_gym.evaluation.report_folder import write_report
 from wm_gym.evaluation.returns import Contender, Returns
+from wm_gym.evaluation.worlds import LearnedWorld, PhysicsWorld
 from wm_gym.models import TrainedModel, load_model
+from wm_gym.policies.panel import CHECKPOINT_RULE, load_panel
 
-RESULTS = Path(__file__).parent / "results"
-QUICK = {"episodes": 20, "horizon": 50, "film_starts": 1}
+HERE = Path(__file__).parent
 CONTROL_STEPS_PER_SECOND = 60
 """What stable-baselines3's SAC manages on one core, for the time that is announced."""
 
@@ -37,70 +47,109 @@ class Settings:
     """Settings of one report."""
 
     model: str = field(default=REQUIRED, metadata={"help": "model folder, or the name of a shipped model"})
-    output: str = field(
-        default=REQUIRED, metadata={"help": "folder for report.html, report.json, trajectories.parquet"}
-    )
+    output: str = field(default=REQUIRED, metadata={"help": "folder of the report"})
     agent: Any = field(default=None, metadata={"help": "folder of an agent, or several: agent=[A,B,C]"})
+    panel: str | None = field(default=None, metadata={"help": "panel folder; benchmarks/panels/TASK if there is one"})
     dataset: str | None = field(default=None, metadata={"help": "the model's data: adds its returns and a leak check"})
     control: str = field(default="committed", metadata={"help": "SAC trained in MuJoCo: committed, run or none"})
-    episodes: int = field(default=100, metadata={"help": "in each world and for each policy"})
+    sections: Any = field(default=None, metadata={"help": f"only these, as a list, of {', '.join(NAMES)}"})
+    episodes: int = field(default=100, metadata={"help": "of each agent in each world"})
+    panel_episodes: int = field(default=20, metadata={"help": "of each policy of the panel in each world"})
     horizon: int = field(default=100, metadata={"help": "steps predicted in open loop"})
-    seed: int = field(default=0, metadata={"help": "of random actions, imagination and resampling"})
+    seed: int = field(default=0, metadata={"help": "of random actions, imagination, searches and resampling"})
     film: bool = field(default=True, metadata={"help": "put a side-by-side film into the page"})
-    quick: bool = field(default=False, metadata={"help": "20 episodes and 50 steps: rough intervals"})
+    quick: bool = field(default=False, metadata={"help": "a little of everything: rough intervals, about two minutes"})
 
 
 def main(settings: Settings) -> None:
-    """Hold a world model and the policies trained in it against the physics."""
-    started = time.perf_counter()
-    config = comparison_config(settings)
+    """Hold a world model, and policies, against the physics."""
+    started, spent = time.perf_counter(), time.process_time()
+    config, names = report_config(settings), section_names(settings.sections)
     trained = load_model(settings.model)
     agents = [read_agent(folder, trained.task) for folder in agent_folders(settings.agent)]
     dataset = open_dataset(settings.dataset) if settings.dataset else None
-    training = training_episodes(trained, dataset)
+    check_dataset(trained, dataset)
+    panel, described = read_panel(settings.panel, trained)
     generator = np.random.default_rng(settings.seed)
-    announce(settings, config, trained, agents)
-    earlier = behaviour_returns(trained, dataset, generator)
-    contenders = [agent.contender for agent in agents]
+    announce(settings, config, trained, len(agents), len(panel))
     controls = find_control(settings, trained, generator)
-    earlier += [control for control in controls if isinstance(control, Returns)]
-    contenders += [control for control in controls if isinstance(control, Contender)]
+    contenders = [agent.contender for agent in agents] + [c for c in controls if isinstance(c, Contender)]
     contenders.append(Contender("random actions", "random", RandomActor(trained.task.action_space, settings.seed)))
-    evidence = gather_evidence(trained, contenders, training, config, generator, track)
+    earlier = behaviour_returns(trained, dataset, generator) + [c for c in controls if isinstance(c, Returns)]
+    bench = Bench(
+        trained.task,
+        LearnedWorld(trained),
+        PhysicsWorld(trained.task),
+        config,
+        contenders,
+        earlier,
+        panel,
+        list(dataset.episodes()) if dataset else (),
+        track,
+    )
+    records, kept = measure(bench, names)
+    film, filmed = film_report(
+        trained.task, kept, config, str(trained.manifest.get("files", {}).get("model.safetensors"))
+    )
     circumstances = Circumstances(
         command=command_line(),
         wall_seconds=time.perf_counter() - started,
+        cpu_seconds=time.process_time() - spent,
         control=settings.control if controls else "none",
         policies={agent.contender.name: agent.sha256 for agent in agents},
+        panel=described,
         agent_commands=[agent.command for agent in agents if agent.command],
     )
-    values = assemble_report(trained, evidence, earlier, dataset, config, circumstances, generator)
-    page = write_report(Path(settings.output), values, evidence)
+    header = {
+        "schema_version": report.SCHEMA_VERSION,
+        "task": trained.task.to_dict(),
+        "settings": config.to_dict(),
+        "measured": list(names),
+        "identity": describe_identity(trained, config, circumstances),
+        "model_card": model_card(trained),
+        "data": describe_data(trained, dataset, kept),
+        "camera": {"tested": False, "reason": "this model imagines states, not frames"},
+        "film": filmed,
+        "limits": report.limits(trained.task, circumstances.control),
+    }
+    values = judge(report.plain(header), records)
+    page = write_report(Path(settings.output), values, records, kept, film)
     shutil.rmtree(_control_work(settings), ignore_errors=True)
     show(values)
     print(f"report: {page}")
 
 
-def _control_work(settings: Settings) -> Path:
-    """Where the control's training is kept until the report is safe."""
-    return Path(f"{settings.output}.control.partial")
-
-
-def comparison_config(settings: Settings) -> ComparisonConfig:
-    """How much to compare.
+def report_config(settings: Settings) -> ReportConfig:
+    """How much to measure.
 
     Raises:
         ConfigError: a number is out of range.
     """
-    for name, least in (("episodes", 2), ("horizon", 1)):
+    for name, least in (("episodes", 2), ("panel_episodes", 2), ("horizon", 1)):
         if getattr(settings, name) < least:
             raise ConfigError(f"{name}={getattr(settings, name)}: at least {least} is needed")
     if settings.control not in ("committed", "run", "none"):
         raise ConfigError(f"control={settings.control!r}: one of committed, run, none")
-    chosen = {"episodes": settings.episodes, "horizon": settings.horizon} | (QUICK if settings.quick else {})
-    if not settings.film:
-        chosen["film_starts"] = 0
-    return ComparisonConfig(seed=settings.seed, **chosen)
+    config = QUICK
+    if not settings.quick:
+        config = ReportConfig(
+            episodes=settings.episodes, panel_episodes=settings.panel_episodes, horizon=settings.horizon
+        )
+    return replace(config, seed=settings.seed, film_starts=config.film_starts if settings.film else 0)
+
+
+def section_names(sections: Any) -> Sequence[str]:
+    """All sections, or those of a list.
+
+    Raises:
+        ConfigError: there is no such section.
+    """
+    if sections is None:
+        return NAMES
+    chosen = [sections] if isinstance(sections, str) else list(sections)
+    if unknown := [name for name in chosen if name not in NAMES]:
+        raise ConfigError(f"sections: there is no {unknown[0]!r} (one of {', '.join(NAMES)})")
+    return [name for name in NAMES if name in chosen]
 
 
 def agent_folders(agent: Any) -> list[str]:
@@ -113,14 +162,36 @@ def agent_folders(agent: Any) -> list[str]:
     return folders
 
 
-def training_episodes(trained: TrainedModel, dataset: Dataset | None) -> list[Any]:
-    """The episodes that the model was fitted to, if they are at hand."""
+def read_panel(panel: str | None, trained: TrainedModel) -> tuple[list[PanelMember], dict[str, Any] | None]:
+    """The policies of a panel and what names it; the committed one of the task, or none."""
+    committed = HERE / "panels" / trained.task.name
+    folder = Path(panel) if panel else committed
+    if panel is None and not committed.is_dir():
+        print(f"no panel of {trained.task.name}: policies are not ranked (panel=FOLDER, of agents/train_panel.py)")
+        return [], None
+    members = load_panel(folder)
+    shown = np.zeros((1, trained.task.observation_space.size), np.float32)
+    for member in members:
+        try:
+            actions = member.act(shown, np.zeros(1, int), 0)
+        except ValueError as error:
+            raise ModelError(f"{folder}: {member.name} is no policy for {trained.task.name} ({error})") from error
+        if actions.shape != (1, trained.task.action_space.size):
+            raise ModelError(
+                f"{folder}: {member.name} gives {actions.shape[-1]} actions, {trained.task.name} takes others"
+            )
+    returned = [dict(member.details.get("return") or {}).get("value", float("nan")) for member in members]
+    described = {"policies": len(members), "sha256": folder_digest(folder), "checkpoints": CHECKPOINT_RULE}
+    return [PanelMember(m.name, m.kind, m, r) for m, r in zip(members, returned, strict=True)], described
+
+
+def check_dataset(trained: TrainedModel, dataset: Dataset | None) -> None:
+    """Refuse the recording of another robot."""
     if dataset is None:
-        return []
+        return
     spaces = (dataset.task.observation_space.size, dataset.task.action_space.size)
     if spaces != (trained.task.observation_space.size, trained.task.action_space.size):
         raise ModelError(f"{dataset.folder} has {spaces[0]} observations and {spaces[1]} actions; the model has others")
-    return list(dataset.episodes())
 
 
 def find_control(
@@ -129,7 +200,7 @@ def find_control(
     """SAC trained in MuJoCo itself on as many real steps as the model learnt from."""
     steps = dict(trained.manifest.get("dataset", {})).get("steps")
     if settings.control == "committed":
-        path = RESULTS / f"transfer_{trained.task.name}.json"
+        path = HERE / "results" / f"transfer_{trained.task.name}.json"
         found = read_control(path, steps, generator)
         if not found:
             print(f"no control of {steps} real steps in {path.name}: the report goes without (control=run trains one)")
@@ -141,35 +212,47 @@ def find_control(
     return [train_control(trained.task, int(steps), settings.seed, _control_work(settings))]
 
 
-def announce(settings: Settings, config: ComparisonConfig, trained: TrainedModel, agents: Sequence[Agent]) -> None:
+def _control_work(settings: Settings) -> Path:
+    """Where the control's training is kept until the report is safe."""
+    return Path(f"{settings.output}.control.partial")
+
+
+def announce(settings: Settings, config: ReportConfig, trained: TrainedModel, agents: int, panel: int) -> None:
     """Say what will be done and about how long it takes."""
-    task = trained.task
-    steps = config.episodes * (task.max_episode_steps * (len(agents) + 1) + 2 * config.horizon)
-    seconds = 15 + steps / 4000
+    limit = trained.task.max_episode_steps
+    steps = config.episodes * limit * (agents + 1) + config.panel_episodes * limit * panel
+    steps += config.plan_episodes * config.plan_steps * config.plan_samples * 24 + config.gap_episodes * limit * 30
+    seconds = 40 + steps / 6000
     if settings.control == "run":
         seconds += dict(trained.manifest.get("dataset", {})).get("steps", 0) / CONTROL_STEPS_PER_SECOND
     print(
-        f"{task.name}: {config.episodes} episodes of {len(agents)} trained policies and of random actions in MuJoCo "
-        f"and in imagination, {config.episodes} held-out episodes predicted for {config.horizon} steps; "
-        f"about {max(0.5, seconds / 60):.1f} minutes"
+        f"{trained.task.name}: {agents} agents, random actions and a panel of {panel} policies in MuJoCo and in "
+        f"imagination, {config.episodes} held-out episodes, searches and plans; about {max(1, round(seconds / 60))} "
+        "minutes at most"
     )
 
 
-def track(name: str, seeds: Sequence[int]) -> Iterable[int]:
-    """Show progress through the episodes of a stage."""
-    bar: Iterable[int] = tqdm(seeds, desc=f"{name:<32}", unit="episode")
+def track(name: str, rows: Sequence[int]) -> Iterable[int]:
+    """Show progress through the rows of a stage."""
+    bar: Iterable[int] = tqdm(rows, desc=f"{name[:32]:<32}", unit="row")
     return bar
 
 
 def show(values: dict[str, Any]) -> None:
     """The key figures as a small table."""
-    print(f"\n{'return per episode':<36}{'in MuJoCo':>12}{'imagined':>12}{'gap':>10}")
-    for row in method_rows(values["returns"]):
-        cells = [shown(row[key]["value"]) if row[key] else "-" for key in ("physical", "imagined", "gap")]
-        print(f"{row['name'][:35]:<36}{cells[0]:>12}{cells[1]:>12}{cells[2]:>10}")
-    last = values["open_loop"]["table"][-1]
-    print(f"\nopen-loop nRMSE after {last['horizon']} steps: model {shown(last['model']['value'])}", end="")
-    print(f", best naive {shown(last['best_baseline'])}, MuJoCo's own floor {shown(last['floor']['value'])}")
+    closed = values["closed_loop"]
+    if closed["tested"]:
+        print(f"\n{'return per episode':<36}{'in MuJoCo':>12}{'imagined':>12}{'gap':>10}")
+        for row in report.method_rows(closed):
+            cells = [shown(row[key]["value"]) if row[key] else "-" for key in ("physical", "imagined", "gap")]
+            print(f"{row['name'][:35]:<36}{cells[0]:>12}{cells[1]:>12}{cells[2]:>10}")
+    print(f"\n{'use':<16}{'verdict':<14}decided by")
+    for use, verdict in values["verdicts"].items():
+        reason = verdict["decided_by"]
+        if verdict["figure"] is not None:
+            reason += f" {shown(verdict['figure'])} ({verdict['sense']} {shown(verdict['gate'])})"
+        print(f"{use:<16}{verdict['verdict']:<14}{reason}")
+    print()
     for warning in values["warnings"]:
         print(f"note: {warning}")
     print()

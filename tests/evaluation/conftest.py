@@ -146,3 +146,68 @@ def world():
     return SimpleNamespace(
         Model=PointModel, Env=PointEnv, Imagination=PointImagination, make_episode=make_episode, limit=LIMIT
     )
+
+
+@pytest.fixture(scope="session")
+def small_report():
+    """A whole report in very small: Reacher, judged in a MuJoCo whose motors give only 0.8 of what they should."""
+    from types import SimpleNamespace
+
+    from wm_gym.evaluation import judging, report
+    from wm_gym.evaluation.actors import RandomActor
+    from wm_gym.evaluation.bench import Bench, PanelMember, ReportConfig
+    from wm_gym.evaluation.returns import Contender, recorded_returns
+    from wm_gym.evaluation.worlds import PhysicsWorld
+    from wm_gym.evaluation.worlds.physics import Disturbance
+    from wm_gym.physics.tasks import task_spec
+    from wm_gym.policies.scripted import write_scripts
+
+    task = task_spec("reacher", cameras=())
+    config = ReportConfig(
+        episodes=6,
+        horizon=12,
+        panel_episodes=4,
+        moments=8,
+        search_starts=2,
+        search_samples=8,
+        plan_episodes=2,
+        plan_steps=5,
+        plan_samples=8,
+        gap_episodes=2,
+        film_starts=0,
+    )
+    scripts = write_scripts(task.action_space, task.control_dt, 0)
+    contenders = [
+        Contender("PPO in imagination, seed 0", "imagination", scripts["zero"], {"seed": 0, "note": "a <fake> of it"}),
+        Contender("random actions", "random", RandomActor(task.action_space, 0)),
+    ]
+    earlier = [recorded_returns("SAC in MuJoCo", "control", np.array([-5.0, -6.0, -4.0]), np.random.default_rng(0))]
+    physics, weak = PhysicsWorld(task), PhysicsWorld(task, "weak motors", Disturbance(gain=0.8))
+    panel = [PanelMember(name, "scripted", script) for name, script in scripts.items()]
+    bench = Bench(task, weak, physics, config, contenders, earlier, panel)
+    names = [name for name in judging.NAMES if name not in ("controls", "speed")]
+    records, kept = judging.measure(bench, names)
+    header = {
+        "schema_version": report.SCHEMA_VERSION,
+        "task": task.to_dict(),
+        "settings": config.to_dict(),
+        "measured": names,
+        "identity": {
+            "written": "2026-01-01 00:00 UTC",
+            "wall_seconds": 12.5,
+            "cpu_seconds": 20.5,
+            "model": {"sha256": "cd" * 32, "parameters": 1234},
+            "policies": {},
+            "machine": {"cores": 2},
+            "versions": {"wm_gym": "0.1.0"},
+            "seeds": {"report": 0},
+            "commands": [{"makes": "this report", "command": "python benchmarks/compare_physics.py a=<b>"}],
+        },
+        "model_card": {"robot": "Reacher-v5"},
+        "data": {"sha256": "ab" * 32, "episodes": 20, "matches_model": True, "shared_starts": 0},
+        "camera": {"tested": False, "reason": "this model imagines states, not frames"},
+        "film": {"included": False, "reason": "no off-screen drawing here", "caption": ""},
+        "limits": report.limits(task, "committed"),
+    }
+    values = judging.judge(header, records)
+    return SimpleNamespace(bench=bench, header=header, records=records, kept=kept, values=values)

@@ -51,7 +51,7 @@ def return_dots(rows: Sequence[Plain], width: float, title: str) -> str:
         for world, offset in (("physical", -8.0), ("imagined", 8.0)):
             if row[world]:
                 parts += _dot(axis, row[world], world, middle + offset if row["imagined"] else middle, width)
-    return charts.figure(width, bottom + 46, parts, title, _cut(width))
+    return charts.figure(width, bottom + 46, parts, title, cut(width))
 
 
 def _dot(axis: Axis, figure: Plain, world: str, y: float, width: float) -> list[str]:
@@ -93,7 +93,7 @@ def return_scatter(contenders: Sequence[Plain], width: float) -> str:
         y = bottom - 14 - 19 * (len(kinds) - 1 - number)
         parts.append(charts.text(right - 22, y + 4, KIND_NAMES[kind], f"halo strong {kind}-ink", "end"))
         parts.append(charts.circle(right - 12, y, 4.5, f"point {kind}"))
-    return charts.figure(size, size, parts, "Imagined against physical return of each episode", _cut(width))
+    return charts.figure(size, size, parts, "Imagined against physical return of each episode", cut(width))
 
 
 KIND_NAMES = {
@@ -127,7 +127,7 @@ def error_curves(open_loop: Plain, width: float) -> str:
         parts += _curve_legend(predictors, left, bottom + 62)
     else:
         parts += _curve_names(predictors, up, right)
-    return charts.figure(width, height, parts, "Open-loop error by horizon", _cut(width))
+    return charts.figure(width, height, parts, "Open-loop error by horizon", cut(width))
 
 
 def _curve(predictor: Plain, across: Axis, up: Axis) -> list[str]:
@@ -199,7 +199,7 @@ def dimension_dots(open_loop: Plain, width: float) -> str:
             shade = horizons.index(horizon) + 4 - len(horizons)
             title = f"{row['label']} after {horizon} steps: {shown(error)}"
             parts.append(charts.circle(axis(error), y, 4 + 0.7 * shade, f"shade{shade}", title))
-    return charts.figure(width, bottom + 46, parts, "Error of each observed number", _cut(width))
+    return charts.figure(width, bottom + 46, parts, "Error of each observed number", cut(width))
 
 
 def _horizon_legend(horizons: Sequence[str], left: float, narrow: bool) -> list[str]:
@@ -214,7 +214,8 @@ def _horizon_legend(horizons: Sequence[str], left: float, narrow: bool) -> list[
     return [*parts, charts.text(x, 18, "steps", "label")]
 
 
-def _cut(width: float) -> str:
+def cut(width: float) -> str:
+    """Which of a figure's two cuts this is, as the style sheet calls it."""
     return "narrow" if width == NARROW else "wide"
 
 

@@ -17,7 +17,7 @@ from wm_gym.evaluation.charts import shown
 from wm_gym.evaluation.returns import Pooled, Returns
 from wm_gym.types import TaskSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Plain = dict[str, Any]
 
@@ -92,17 +92,22 @@ def method_rows(section: Mapping[str, Any]) -> list[Plain]:
 
 def headline(report: Mapping[str, Any]) -> str:
     """What was found, in one plain sentence."""
-    trained = [row for row in method_rows(report["returns"]) if row["kind"] == "imagination"]
+    trained = _trained_inside(report)
     return _transfer_sentence(trained[0]) if trained else _prediction_sentence(report["open_loop"])
 
 
 def summary(report: Mapping[str, Any]) -> str:
     """What else was found, in two or three sentences."""
-    trained = [row for row in method_rows(report["returns"]) if row["kind"] == "imagination"]
-    sentences = [_comparison_sentence(report["returns"]["comparisons"])]
-    if trained and report["open_loop"]:
+    trained = _trained_inside(report)
+    sentences = [_comparison_sentence(report["closed_loop"]["comparisons"])] if trained else []
+    if trained and report["open_loop"]["tested"]:
         sentences.append(_prediction_sentence(report["open_loop"]))
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _trained_inside(report: Mapping[str, Any]) -> list[Plain]:
+    section = report["closed_loop"]
+    return [row for row in method_rows(section) if row["kind"] == "imagination"] if section["tested"] else []
 
 
 def _transfer_sentence(row: Mapping[str, Any]) -> str:
@@ -138,6 +143,8 @@ def _comparison_sentence(comparisons: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _prediction_sentence(open_loop: Mapping[str, Any]) -> str:
+    if not open_loop["tested"]:
+        return "Nothing was asked of the predictions, and no policy was trained in them."
     valid, last = open_loop["valid_time"], open_loop["table"][-1]
     reach = f"all {valid['steps']} steps" if valid["censored"] else f"{valid['steps'] - 1} steps"
     text = (
@@ -152,73 +159,18 @@ def _prediction_sentence(open_loop: Mapping[str, Any]) -> str:
     )
 
 
-def warnings(report: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before believing a figure: found from the figures, not written by hand."""
-    found = []
-    section = report["returns"]
-    scale = _return_scale(section)
-    for row in section["contenders"]:
-        gap = row["gap"]
-        if gap and (gap["low"] > 0 or gap["high"] < 0) and abs(gap["value"]) > 0.1 * scale:
-            way = "more" if gap["value"] > 0 else "less"
-            found.append(f"{row['name']}: the imagination promises {shown(abs(gap['value']))} {way} than MuJoCo pays.")
-        real, dream = row["physical_length"], row["imagined_length"]
-        if real and dream and abs(dream / real - 1) > 0.1:
-            way = "later" if dream > real else "earlier"
-            share = abs(dream / real - 1)
-            found.append(f"{row['name']}: imagined episodes end {share:.0%} {way} than in MuJoCo.")
-        if row["left_bounds"]:
-            found.append(f"{row['name']}: imagined episodes that left the bounds of the world: {row['left_bounds']}.")
-        trained_in = row["details"].get("model_sha256")
-        if trained_in and trained_in != report["identity"]["model"]["sha256"]:
-            found.append(f"{row['name']}: trained in another world model than the one judged here.")
-    seeds = sum(row["kind"] == "imagination" for row in section["contenders"])
-    if seeds == 1:
-        found.append("One training seed only: the intervals say nothing of how another seed would have done.")
-    if section["episodes"] < 30:
-        found.append(f"Only {section['episodes']} episodes in each world: the intervals are rough.")
-    found += _open_loop_warnings(report["open_loop"]) if report["open_loop"] else []
-    data = report["data"]
-    if data.get("matches_model") is False:
-        found.append("The data given here is not the data that the model was trained on: their hashes differ.")
-    if data.get("shared_starts"):
-        found.append(f"{data['shared_starts']} recorded episodes begin exactly as episodes of this report: a leak.")
-    return found
-
-
-def _open_loop_warnings(open_loop: Mapping[str, Any]) -> list[str]:
-    found = []
-    model = next(p for p in open_loop["predictors"] if p["kind"] == "model")
-    if model["failures"]:
-        found.append(f"{model['failures']} of {open_loop['episodes']} open-loop predictions became infinite.")
-    last = open_loop["table"][-1]
-    if last["skill"] and last["skill"]["low"] <= 0:
-        how = "worse than" if last["skill"]["high"] < 0 else "not told apart from"
-        found.append(
-            f"After {last['horizon']} steps the model is {how} the best naive guess, {last['best_baseline_name']}."
-        )
-    if last["running"] < open_loop["episodes"]:
-        found.append(
-            f"{last['running']} of {open_loop['episodes']} episodes still ran at step {last['horizon']}; "
-            "later horizons speak of those alone."
-        )
-    return found
-
-
-def _return_scale(section: Mapping[str, Any]) -> float:
-    """Range of mean physical returns over the contenders, the yardstick of a gap; one contender is its own."""
-    means = [float(row["physical"]["value"]) for row in section["contenders"]]
-    return max(means) - min(means) if len(means) > 1 else abs(means[0])
-
-
 def limits(task: TaskSpec, control: str) -> list[str]:
-    """What the report does not show, whatever it found."""
+    """What the report does not show, whatever it found.
+
+    Args:
+        task: that was judged.
+        control: ``committed``, ``run`` or ``none``: where the policy trained in MuJoCo came from.
+    """
     known = [
         "Reality. MuJoCo is the truth here; how MuJoCo differs from a real robot is not measured.",
         "Other tasks and rewards. The return is this task's own; a policy for another reward visits other states.",
         "States that neither the data nor these policies reach. A policy that looks for errors of the imagination may "
         "find some.",
-        "Contenders are few: that the imagination ranks policies as MuJoCo does is not claimed.",
         "Intervals of a few training seeds are too narrow rather than too wide: a bootstrap of three knows of three.",
         "Open loop replays recorded actions. A policy that reacts to a wrong state can do better or worse than that.",
     ]

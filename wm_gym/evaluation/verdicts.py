@@ -54,8 +54,8 @@ def judge_uses(gates: Sequence[Plain]) -> dict[str, Plain]:
         gates: of :func:`gate`, in any order.
 
     Returns:
-        Use -> ``verdict``, ``figure``, ``low``, ``high``, ``gate``, ``decided_by`` and ``sense`` (``at least``,
-        ``at most`` or ``within``; the gate is then the nearer limit).
+        Use -> ``verdict``, ``figure``, ``low``, ``high``, ``gate``, ``decided_by`` and ``sense`` (``at least`` or
+        ``at most``). All but the verdict and ``decided_by`` are None where the use was not tested.
     """
     known = {entry["name"]: entry for entry in gates}
     return {use: _judge(names, known) for use, names in USES.items()}
@@ -75,13 +75,9 @@ def _judge(names: Sequence[str], known: Mapping[str, Plain]) -> Plain:
 
 
 def _decided(entry: Plain) -> Plain:
-    low, high = entry["at_least"], entry["at_most"]
-    if low is not None and high is not None:
-        sense, limit = (
-            "within",
-            low if entry["value"] is None or abs(entry["value"] - low) < abs(entry["value"] - high) else high,
-        )
-    else:
-        sense, limit = ("at least", low) if low is not None else ("at most", high)
-    figure = {"figure": entry["value"], "low": entry["low"], "high": entry["high"], "gate": limit}
+    """The deciding figure beside the limit that it is nearer to."""
+    limits = {sense.replace("_", " "): entry[sense] for sense in ("at_least", "at_most") if entry[sense] is not None}
+    value = entry["value"] if entry["value"] is not None else 0.0
+    sense = min(limits, key=lambda name: abs(limits[name] - value))
+    figure = {"figure": entry["value"], "low": entry["low"], "high": entry["high"], "gate": limits[sense]}
     return {"verdict": entry["verdict"], **figure, "decided_by": entry["name"], "sense": sense}

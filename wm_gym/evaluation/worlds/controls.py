@@ -52,8 +52,7 @@ class PersistentWorld:
                 terminated=False,
                 truncated=True,
                 control_dt=self._control_dt,
-                behaviour=self.name,
-                seed=row,
+                    seed=row,
             )
             for row in rows
         ]

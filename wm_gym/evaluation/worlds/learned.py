@@ -62,6 +62,6 @@ class LearnedWorld:
         list(track(range(len(starts))))
         envs = WorldModelVectorEnv(num_envs=len(starts), model=self.trained, max_episode_steps=limit)
         try:
-            return imagined_episodes(envs, actor, starts.observations, seed, self.trained.task.control_dt, self.name)
+            return imagined_episodes(envs, actor, starts.observations, seed, self.trained.task.control_dt)
         finally:
             envs.close()

@@ -144,7 +144,6 @@ class PhysicsWorld:
             control_dt=self.task.control_dt,
             qpos=np.stack([qpos for qpos, _ in states]),
             qvel=np.stack([qvel for _, qvel in states]),
-            behaviour=self.name,
             seed=row,
         )
 

@@ -1,0 +1,123 @@
+"""Each section's figures from records that are worked out by hand."""
+
+import numpy as np
+import pytest
+
+from wm_gym.evaluation.returns import recorded_returns
+from wm_gym.evaluation.sections import actions, exploit, planning, plausibility, ranking, reality_gap, speed, training
+from wm_gym.evaluation.sections.uncertainty import conformal_coverage
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_exploitation_is_a_share_of_what_is_within_reach():
+    rows = [{"steps": 5, "imagined": 9.0, "physical": 4.0, "best": 10.0, "random": 0.0} for _ in range(4)]
+    found = exploit.judge(rows, {}, rng())
+    assert found["exploitation"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert found["shortfall"]["value"] == 0.6
+    assert found["gates"][0]["verdict"] == "FAIL"
+
+
+def test_the_planning_gap_by_hand():
+    returns = {"model": [7.0, 5.0], "physics": [9.0, 8.0], "random": [1.0, 2.0]}
+    success = {"model": [True, False], "physics": [True, True], "random": [False, False]}
+    rows = [
+        {"planner": name, "episode": i, "steps": 3, "return": returns[name][i], "success": success[name][i]}
+        for name in returns
+        for i in range(2)
+    ]
+    found = planning.judge(rows, {}, rng())
+    assert found["gap"]["value"] == pytest.approx(5 / 14)  # (17 - 12) / (17 - 3)
+    assert found["success_gap"]["value"] == 0.5
+
+
+def test_success_on_reacher_is_a_fingertip_within_five_centimetres():
+    reached = planning.SUCCESS["Reacher-v5"]
+    assert reached(np.array([0.0] * 8 + [0.03, 0.04])) and not reached(np.array([0.0] * 8 + [0.04, 0.04]))
+
+
+def test_transfer_by_hand():
+    inside = [recorded_returns("a", "imagination", np.array([8.0, 8.0]), rng())]
+    control = [recorded_returns("b", "control", np.array([6.0, 6.0]), rng())]
+    random = [recorded_returns("c", "random", np.array([1.0, 1.0]), rng())]
+    assert training.transfer(inside, control, random, rng()).to_dict() == {"value": 1.4, "low": 1.4, "high": 1.4}
+
+
+def pulse(moment, motor, model, physics):
+    return {"moment": moment, "motor": motor, "model": model, "physics": physics}
+
+
+def test_effects_by_hand():
+    # Two motors at two moments; one number is observed, over two steps.
+    pulses = [
+        pulse(0, 0, [[0.5], [1.0]], [[1.0], [2.0]]),
+        pulse(0, 1, [[-1.0], [0.0]], [[2.0], [2.0]]),
+        pulse(1, 0, [[0.5], [1.0]], [[1.0], [2.0]]),
+        pulse(1, 1, [[-1.0], [0.0]], [[2.0], [2.0]]),
+    ]
+    shuffled = [{"episode": n, "horizon": 2, "own": 1.0, "other": 16.0} for n in range(3)]
+    found = actions.judge(pulses + shuffled, {}, rng())
+    assert found["sensitivity"]["value"] == pytest.approx((0.5 - 2.0) / (1.0 + 4.0))
+    assert [row["sensitivity"] for row in found["by_motor"]] == [0.5, -0.5]
+    assert found["sign_agreement"]["value"] == 0.5
+    assert found["shuffle_gap"]["value"] == 0.75  # an error of 1 instead of 4
+    assert found["response"]["physics"] == pytest.approx([np.sqrt(2.5), 2.0])
+
+
+def test_onset_finds_an_effect_that_comes_late():
+    prompt = np.array([[[1.0], [2.0], [3.0]]])
+    late = np.array([[[0.0], [2.0], [3.0]]])
+    none = np.zeros((1, 3, 1))
+    assert [float(actions.onset(effect)[0]) for effect in (prompt, late)] == [0, 1]
+    assert np.isnan(actions.onset(none)[0])
+
+
+def test_conformal_bounds_by_hand():
+    # Set by 1, 2, 3, 4 (every other one): the bound of one half is the third, of nine tenths there is none.
+    found = conformal_coverage(np.array([1.0, 2.5, 2.0, 3.5, 3.0, 0.5, 4.0, 9.0]))
+    assert found["0.5"] == 0.5 and found["0.95"] == 1.0
+
+
+def test_violations_go_beyond_what_mujoco_itself_does():
+    def rows(world, values):
+        # None: a prediction that was not finite, which keeps to no law.
+        return [{"world": world, "limit": v, "penetration": 0.0, "energy": 1.0} for v in values]
+
+    found = plausibility.judge(rows("physics", [0.0, 0.2]) + rows("imagination", [0.2, 0.25, None, 0.0]), {}, rng())
+    assert found["limit"]["bound"] == pytest.approx(0.21)
+    assert found["limit"]["share"]["value"] == 0.5 and found["implausible"]["value"] == 0.5
+    assert found["energy"]["share"]["value"] == 0.0
+
+
+def test_a_change_of_the_robot_is_paired_with_the_nominal_one():
+    def rows(axis, amount, returns):
+        shared = {"policy": "a", "kind": "control", "axis": axis, "amount": amount}
+        return [shared | {"episode": i, "return": value} for i, value in enumerate(returns)]
+
+    found = reality_gap.judge(rows("nominal", "", [1.0, 5.0]) + rows("mass", "x 2", [0.0, 4.0]), {}, rng())
+    assert found["table"][1]["policies"][0]["change"] == {"value": -1.0, "low": -1.0, "high": -1.0}
+
+
+def test_speed_says_where_mujoco_is_faster():
+    rows = [{"world": "physics", "batch": 1, "steps": 100, "seconds": 2.0}]
+    rows += [{"world": "imagination", "batch": b, "steps": s, "seconds": 1.0} for b, s in ((1, 10), (64, 500))]
+    found = speed.judge(rows, {}, rng())
+    assert [row["times_physics"] for row in found["table"]] == [1.0, 0.2, 10.0]
+    assert found["physics_faster_at"] == [1]
+
+
+def test_a_panel_that_the_imagination_pays_alike_ranks_nothing():
+    rows = [
+        {"policy": name, "kind": "scripted", "world": world, "episode": e, "return": value + e if physical else 0.0}
+        | {"length": 5, "invalid": False, "supported": None}
+        for name, value in (("a", 1.0), ("b", 4.0), ("c", 9.0))
+        for world, physical in (("physics", True), ("imagination", False))
+        for e in range(4)
+    ]
+    found = ranking.judge(rows, {}, rng())
+    assert found["range"] == 8 and np.isnan(found["spearman"]["value"])
+    assert {entry["name"]: entry["verdict"] for entry in found["gates"]}["spearman"] == "FAIL"
+    alike = [record | {"return": 1.0} for record in rows]
+    assert "the same in MuJoCo" in ranking.judge(alike, {}, rng())["reason"]

@@ -1,0 +1,122 @@
+"""A report's folder: what it says follows from what was measured, to the last digit."""
+
+import json
+import re
+
+import pytest
+
+from wm_gym.errors import DataError
+from wm_gym.evaluation import judging
+from wm_gym.evaluation.regression import compare_reports, worse_verdicts
+from wm_gym.evaluation.report_folder import count_figures, differences, read_report, recompute, write_report
+
+
+@pytest.fixture
+def folder(small_report, tmp_path):
+    write_report(tmp_path / "report", small_report.values, small_report.records, small_report.kept, None)
+    return tmp_path / "report"
+
+
+def test_every_figure_follows_from_the_raw_records(folder):
+    assert recompute(folder) == []
+    assert count_figures(read_report(folder)) > 500
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "MANIFEST.json",
+        "episodes.jsonl",
+        "report.html",
+        "report.json",
+        "result.json",
+        "trajectories.parquet",
+    ]
+
+
+def test_the_same_records_are_judged_alike(small_report):
+    assert judging.judge(small_report.header, small_report.records) == small_report.values
+
+
+def test_the_keys_that_others_read(small_report):
+    values = small_report.values
+    assert values["verdicts"].keys() == {"rank_policies", "train_policy", "plan", "augment_data"}
+    for entry in values["verdicts"].values():
+        assert {"verdict", "figure", "low", "high", "gate"} <= entry.keys()
+    assert values["ranking"]["policies"] == 4
+    for name in ("pearson", "spearman", "kendall", "mmrv", "regret", "bias"):
+        assert values["ranking"][name].keys() == {"value", "low", "high"}
+    for section in judging.NAMES:
+        assert isinstance(values[section]["tested"], bool)
+    assert values["speed"] == {"tested": False, "reason": "this section was not asked for"}
+
+
+def test_weak_motors_are_found_out(small_report):
+    gates = {entry["name"]: entry for entry in small_report.values["actions"]["gates"]}
+    assert gates["sensitivity"]["verdict"] == "FAIL" and gates["sensitivity"]["value"] == pytest.approx(0.8, abs=0.01)
+    assert gates["sign_agreement"]["verdict"] == "PASS"
+    assert small_report.values["verdicts"]["plan"]["decided_by"] == "sensitivity"
+
+
+@pytest.mark.parametrize(
+    "section", ["ranking", "open_loop", "closed_loop", "exploit", "actions", "planning", "reality_gap"]
+)
+def test_a_single_changed_digit_of_a_figure_is_caught(folder, section):
+    path = folder / "report.json"
+    text = path.read_text()
+    found = re.compile(r"\d\.\d{5,}").search(text, text.index(f'"{section}": {{'))
+    digit = text[found.end() - 1]
+    path.write_text(text[: found.end() - 1] + ("1" if digit != "1" else "2") + text[found.end() :])
+    assert len(recompute(folder)) == 1
+
+
+def test_a_single_changed_digit_of_a_raw_record_is_caught(folder):
+    path = folder / "episodes.jsonl"
+    text = path.read_text()
+    place = text.index('"return": -') + len('"return": -')
+    path.write_text(text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :])
+    found = recompute(folder)
+    assert "sha256" in found[0] and len(found) > 1
+
+
+def test_a_section_left_out_is_caught(folder):
+    path = folder / "report.json"
+    values = json.loads(path.read_text())
+    del values["planning"]
+    path.write_text(json.dumps(values))
+    assert any(difference.startswith("planning") for difference in recompute(folder))
+
+
+def test_damage_is_named(folder):
+    (folder / "episodes.jsonl").write_text('{"section": "planning"}\n')
+    with pytest.raises(DataError, match="cannot be computed"):
+        recompute(folder)
+    (folder / "report.json").write_text('{"schema_version": 1}')
+    with pytest.raises(DataError, match="schema 1"):
+        read_report(folder)
+
+
+def test_differences_are_named_by_their_place():
+    one, other = {"a": [1, {"b": 2.0}], "c": None}, {"a": [1, {"b": 3.0}], "d": 1}
+    assert [place for place, _, _ in differences(one, other)] == ["a[1].b", "c", "d"]
+    assert list(differences({"a": 1}, {"a": 1.0}))  # a whole number is not a measured one
+
+
+def test_a_report_is_not_worse_than_itself(small_report):
+    compared = compare_reports(small_report.values, small_report.values)
+    assert len(compared) >= 10 and not any(row.worse for row in compared)
+    assert worse_verdicts(small_report.values, small_report.values) == []
+
+
+def test_what_got_worse_is_named(small_report):
+    worse = json.loads(json.dumps(small_report.values))
+    worse["actions"]["sign_agreement"] = {"value": 0.2, "low": 0.1, "high": 0.3}
+    worse["physics"]["implausible"] = {"value": 0.9, "low": 0.8, "high": 1.0}
+    worse["verdicts"]["augment_data"]["verdict"] = "NOT TESTED"
+    before = json.loads(json.dumps(small_report.values))
+    before["verdicts"]["augment_data"]["verdict"] = "PASS"
+    assert [row.name for row in compare_reports(before, worse) if row.worse] == [
+        "sign agreement",
+        "implausible episodes",
+    ]
+    assert not any(row.worse for row in compare_reports(worse, before)), "better is not worse"
+    assert worse_verdicts(before, worse) == ["augment_data: PASS became NOT TESTED"]
+    worse["task"]["name"] = "hopper"
+    with pytest.raises(DataError, match="hopper"):
+        compare_reports(before, worse)

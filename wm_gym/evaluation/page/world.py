@@ -1,0 +1,245 @@
+"""The page's sections about the world itself: predictions, actions, physics, doubt, speed, controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from wm_gym.evaluation import charts, figures, panel_charts
+from wm_gym.evaluation.page.parts import GATES, chart, gates, interval, number, share, table, title, verdict_mark
+
+Plain = Mapping[str, Any]
+
+
+def open_loop(section: Plain) -> str:
+    """Errors by horizon."""
+    heading = title("How long its predictions hold", section)
+    if not section["tested"]:
+        return heading
+    behaviours = ", ".join(f"{count} {escape(name)}" for name, count in section["behaviours"].items())
+    head = ["steps", "world model", "best naive guess", "MuJoCo, slightly off", "skill", "times the floor"]
+    rows = [
+        (
+            "",
+            [
+                f"{row['horizon']}<small>{row['seconds']:.3g} s, {row['running']} episodes</small>",
+                interval(row["model"]),
+                f"<span>{number(row['best_baseline'])}<small>{escape(row['best_baseline_name'])}</small></span>",
+                interval(row["floor"]),
+                interval(row["skill"]),
+                number(row["excess"]),
+            ],
+        )
+        for row in section["table"]
+    ]
+    reward = section["reward"]["model"]["value"]
+    acting = "; ".join(f"{escape(r['behaviour'])} {number(r['error']['value'])}" for r in section["by_behaviour"])
+    note = (
+        f"Skill is 1 {charts.MINUS} error / best naive guess: 1 is exact, 0 no better. The predicted reward is off by "
+        f"{number(reward[0])} standard deviations at the first step and {number(reward[-1])} at the last. The model's "
+        f"error after {section['horizons'][-1]} steps by who acts: {acting}."
+    )
+    return (
+        heading + f"<p>{section['episodes']} episodes that this report recorded in MuJoCo for itself ({behaviours}; "
+        f"seeds from {section['first_seed']:,}). The model sees one observation, then only the actions. Errors are in "
+        f"{escape(section['unit'])}: 0 is exact, about 1.4 is no better than a random moment of the data. The floor is "
+        f"MuJoCo against itself, its joints started {section['floor_noise']:g} off.</p>"
+        + chart(
+            lambda width: figures.error_curves(section, width),
+            "Shaded: 95 % intervals over episodes. Grey: guesses that know no physics.",
+        )
+        + table(head, rows, note)
+        + gates(section)
+        + _dimensions(section)
+    )
+
+
+def _dimensions(section: Plain) -> str:
+    rows = section["dimensions"]
+    if not rows:
+        return ""
+    more = f" The {figures.MOST_ROWS} worst of {len(rows)} are shown." if len(rows) > figures.MOST_ROWS else ""
+    still = f" {len(section['still'])} numbers never move in the data and are left out." if section["still"] else ""
+    return (
+        "<h3>Which numbers drift</h3>"
+        f"<p>The same errors for each number of the observation by itself.{more}{still}</p>"
+        + chart(lambda width: figures.dimension_dots(section, width))
+    )
+
+
+def actions(section: Plain) -> str:
+    """Counterfactuals."""
+    heading = title("Does an action do what it does in MuJoCo?", section)
+    if not section["tested"]:
+        return heading
+    motors = ", ".join(f"motor {row['motor'] + 1}: {number(row['sensitivity'])}" for row in section["by_motor"])
+    rows = [
+        ("", ["size of the effect beside MuJoCo's (1 is exact)", interval(section["sensitivity"])]),
+        ("", ["noticeable effects with the right sign", interval(section["sign_agreement"])]),
+        ("", ["direction of the effect (cosine)", number(section["cosine"])]),
+        ("", ["steps by which the effect comes late", interval(section["lag_steps"])]),
+        (
+            "",
+            [
+                f"share of the error after {section['shuffle_horizon']} steps that the right actions take away",
+                interval(section["shuffle_gap"]),
+            ],
+        ),
+    ]
+    return (
+        heading + f"<p>At {section['moments']} moments, MuJoCo and the imagination are each put into the same state "
+        f"twice, and the two futures differ by one action alone: a pulse of {section['pulse']:.0%} of a motor's half "
+        "range up or down. What differs afterwards is the effect of that motor, in standard deviations of the data. "
+        "Its signs are those of the dynamics' Jacobian by finite differences.</p>"
+        + chart(lambda width: panel_charts.response_curves(section["response"], width))
+        + table(["", "figure"], rows, f"Size of the effect, motor by motor: {motors}.")
+        + gates(section)
+    )
+
+
+def physics(section: Plain) -> str:
+    """Laws that the robot cannot break."""
+    heading = title("Does it keep to the laws of the robot?", section)
+    if not section["tested"]:
+        return heading
+    names = {
+        "limit": ("beyond a joint's limit", "rad or m"),
+        "penetration": ("into the ground or itself", "m"),
+        "energy": ("more energy than MuJoCo's episodes ever had", "J"),
+    }
+    rows = [
+        (
+            "",
+            [
+                f"{name}<small>{unit}</small>",
+                number(section[key]["bound"]),
+                number(section[key]["worst"]),
+                interval(section[key]["share"]),
+            ],
+        )
+        for key, (name, unit) in names.items()
+    ]
+    return (
+        heading
+        + f"<p>The states of {section['episodes']} predicted episodes, held against the worst that MuJoCo's own "
+        "episodes under the same actions show.</p>"
+        + table(["", "allowed", "worst imagined", "share of episodes beyond"], rows)
+        + gates(section)
+    )
+
+
+def uncertainty(section: Plain) -> str:
+    """What the world knows of its own errors."""
+    heading = title("Does it know when it is wrong?", section)
+    if not section["tested"]:
+        return heading
+    levels = [f"{level:g}" for level in section["levels"]]
+    head = [
+        "steps",
+        "error / expected error",
+        "rank correlation",
+        *(f"{float(level):.0%} bound holds" for level in levels),
+    ]
+    rows = [
+        (
+            "",
+            [
+                f"{row['horizon']}<small>{row['episodes']} episodes</small>",
+                interval(row["ratio"]),
+                interval(row["correlation"]),
+                *(share((row["coverage"] or {}).get(level)) for level in levels),
+            ],
+        )
+        for row in section["table"]
+    ]
+    note = (
+        f"That a step with an error above {section['wrong_above']:g} was called more doubtful than one below: "
+        f"probability {number(section['auroc'])}. Bounds are split-conformal: half of the episodes set them, the other "
+        "half test them."
+    )
+    return heading + table(head, rows, note)
+
+
+def camera(section: Plain) -> str:
+    """What cameras would show."""
+    return title("Camera", section)
+
+
+def robustness(section: Plain) -> str:
+    """Under hostile actions."""
+    heading = title("Under actions that nobody sensible would take", section)
+    if not section["tested"]:
+        return heading
+    head = ["actions", "mean length", "left the bounds", "not a number", "furthest from the starts"]
+    rows = [
+        (
+            "",
+            [
+                escape(row["actions"]),
+                number(row["mean_length"]),
+                f"{row['left_bounds']} of {row['rows']}",
+                f"{row['not_finite']} of {row['rows']}",
+                number(row["furthest"]),
+            ],
+        )
+        for row in section["table"]
+    ]
+    note = (
+        f"Imagined episodes of up to {section['steps']} steps. The last column is in standard deviations of the data."
+    )
+    return heading + table(head, rows, note)
+
+
+def speed(section: Plain) -> str:
+    """Beside MuJoCo."""
+    heading = title("Speed beside MuJoCo", section)
+    if not section["tested"]:
+        return heading
+    names = {"physics": "MuJoCo, one environment", "imagination": "imagination"}
+    rows = [
+        (
+            "",
+            [
+                f"{names[row['world']]}<small>{row['batch']:,} at once</small>",
+                number(row["steps_per_second"]),
+                number(row["times_physics"]),
+            ],
+        )
+        for row in section["table"]
+    ]
+    slower = section["physics_faster_at"]
+    said = (
+        f"MuJoCo is faster with {' and '.join(f'{n:,}' for n in slower)} at once."
+        if slower
+        else "The imagination is faster at every size that was tried."
+    )
+    return heading + table(
+        ["", "steps a second", "times MuJoCo"],
+        rows,
+        f"{said} Measured on the machine named below, with "
+        "whatever else it did; MuJoCo on one core, the imagination on all that torch takes.",
+    )
+
+
+def controls(section: Plain) -> str:
+    """Whether the report can fail."""
+    heading = title("Can this report fail?", section)
+    if not section["tested"]:
+        return heading
+    rows = [
+        (
+            "",
+            [
+                escape(row["control"]),
+                escape(GATES[row["built_to_fail"]]) if row["built_to_fail"] else "none: it passes every gate",
+                verdict_mark("AS BUILT" if row["as_built"] else "NOT AS BUILT"),
+            ],
+        )
+        for row in section["table"]
+    ]
+    return (
+        heading
+        + "<p>Five worlds whose verdict is known go through the same measurements, in small: MuJoCo itself, and "
+        "four that are each wrong in one way.</p>" + table(["control", "built to fail", "came out"], rows)
+    )
