@@ -1,0 +1,125 @@
+"""Train an agent in the latent imagination of a camera model, and try it in MuJoCo from the camera.
+
+python agents/train_camera_agent.py model=outputs/reacher/camera seed=0 output=outputs/reacher/camera_agent
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from wm_gym.config import REQUIRED, run_program
+from wm_gym.envs import LatentObservation, WorldModelEnv
+from wm_gym.errors import ConfigError
+from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
+from wm_gym.evaluation.returns import FIRST_SEED
+from wm_gym.evaluation.statistics import mean_interval
+from wm_gym.files import read_json, write_json
+from wm_gym.models import TrainedModel, load_model
+from wm_gym.physics.pixels import make_pixels
+from wm_gym.policies.latent_training import LatentLearnConfig, PixelLearner, latent_returns, learn_in_latents
+
+
+@dataclass
+class CameraAgentConfig:
+    """Settings of one agent."""
+
+    output: str = field(default=REQUIRED, metadata={"help": "agent folder to write"})
+    model: str = field(default=REQUIRED, metadata={"help": "a camera model: shipped name or folder"})
+    world: str = field(default="imagination", metadata={"help": "imagination, or physics for PPO on MuJoCo's frames"})
+    steps: int | None = field(
+        default=None, metadata={"help": "environment steps; null: 2,000,000, or in the physics as many as recorded"}
+    )
+    num_envs: int = field(default=256, metadata={"help": "imagined rollouts side by side"})
+    seed: int = field(default=0, metadata={"help": "of weights, draws and rollouts"})
+    start: str = field(default="initial", metadata={"help": "imagination begins at initial or any recorded moments"})
+    horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the task's episode limit"})
+    gamma: float = field(default=0.97, metadata={"help": "discount of a step in imagination"})
+    episodes: int = field(default=20, metadata={"help": f"of the trial, seeds from {FIRST_SEED}"})
+    threads: int = field(default=0, metadata={"help": "torch threads; 0 leaves torch's own choice"})
+
+
+def main(config: CameraAgentConfig) -> None:
+    """Train an agent in the latent imagination of a camera model, and try it in MuJoCo from the camera."""
+    output, settings = Path(config.output), asdict(config)
+    trained = load_model(config.model)
+    if config.world not in ("imagination", "physics"):
+        raise ConfigError(f"world={config.world!r}: imagination or physics")
+    if not trained.model.cameras:
+        raise ConfigError(f"model={config.model} looks through no camera: agents/train_agent.py is for state models")
+    if config.episodes < 2:
+        raise ConfigError(f"episodes={config.episodes}: at least 2 are needed for an interval")
+    if (output / "result.json").exists():
+        if read_json(output / "result.json").get("settings") != settings:
+            raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
+        print(f"agent: {output} is complete already (delete it to train again)")
+        return
+    if config.threads > 0:
+        torch.set_num_threads(config.threads)
+    figures = _imagine(config, trained, output) if config.world == "imagination" else _control(config, trained)
+    generator = np.random.default_rng(config.seed)
+    print(f"\n{'return per episode':<28}{'mean':>10}   95 % interval")
+    for name in ("physical_returns", "imagined_returns"):
+        if name in figures:
+            interval = mean_interval(np.array(figures[name]), generator)
+            figures[name.removesuffix("_returns")] = asdict(interval)
+            where = "MuJoCo, from the camera" if name == "physical_returns" else "imagination"
+            print(f"{where:<28}{interval.value:>10.2f}   [{interval.low:.2f}, {interval.high:.2f}]")
+    print(f"{'training':<28}{figures['training_seconds']:>9.0f}s   {figures['steps_per_second']:,.0f} steps/s")
+    record = {"settings": settings, "task": trained.task.name, "real_steps": trained.manifest["dataset"]["steps"]}
+    about = {"command": command_line(), "machine": describe_machine(), "versions": installed_versions()}
+    write_json(output / "result.json", {**record, **figures, **about})
+    print(f"agent: {output}")
+
+
+def _imagine(config: CameraAgentConfig, trained: TrainedModel, output: Path) -> dict[str, Any]:
+    """Train in latent imagination, then try the policy in both worlds."""
+    steps = 2_000_000 if config.steps is None else config.steps
+    plan = LatentLearnConfig(steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma)
+    with _bar(steps) as progress:
+        result = learn_in_latents(trained, plan, progress)
+    result.policy.save(output / "policy")
+    figures: dict[str, Any] = {
+        "training_seconds": round(result.wall_seconds, 1),
+        "steps_per_second": round(result.steps_per_second, 1),
+    }
+    imagined = WorldModelEnv(trained, obs_type="latent")
+    figures["imagined_returns"] = latent_returns(imagined, result.policy, config.episodes, FIRST_SEED).tolist()
+    if trained.task.env_id is not None:
+        physical = LatentObservation(make_pixels(trained.task), trained)
+        figures["physical_returns"] = latent_returns(physical, result.policy, config.episodes, FIRST_SEED).tolist()
+        physical.close()
+    return figures
+
+
+def _control(config: CameraAgentConfig, trained: TrainedModel) -> dict[str, Any]:
+    """SB3's PPO with its CnnPolicy in MuJoCo, on as many frames as the model was given."""
+    steps = int(trained.manifest["dataset"]["steps"]) if config.steps is None else config.steps
+    learner = PixelLearner(lambda: make_pixels(trained.task), steps, config.seed)
+    with _bar(steps) as progress:
+        seconds = learner.learn(progress)
+    returns = learner.returns(config.episodes, FIRST_SEED)
+    return {
+        "training_seconds": round(seconds, 1),
+        "steps_per_second": round(steps / seconds, 1),
+        "physical_returns": returns.tolist(),
+    }
+
+
+@contextmanager
+def _bar(steps: int) -> Any:
+    with tqdm(total=steps, desc="train", unit="step", unit_scale=True, file=sys.stderr, mininterval=0.5) as bar:
+        told: Callable[[int], None] = lambda taken: bar.update(min(taken, steps) - bar.n)  # noqa: E731
+        yield told
+
+
+if __name__ == "__main__":
+    run_program(main, CameraAgentConfig)

@@ -1,0 +1,72 @@
+"""``agents/train_camera_agent.py`` as a person runs it, on a camera model with random weights."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wm_gym.models import TrainedModel
+from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
+from wm_gym.models.trained import StartStates
+from wm_gym.models.trust import Calibration, Support
+from wm_gym.physics.camera import why_no_camera
+from wm_gym.physics.tasks import task_spec
+from wm_gym.policies import load_policy
+
+PROGRAM = Path(__file__).parents[2] / "agents" / "train_camera_agent.py"
+pytestmark = pytest.mark.skipif(why_no_camera() is not None, reason="no off-screen drawing here")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    shape = CameraWorldConfig(size=2, channels=(4,), memory=4, members=2, width=8, layers=1, judge_width=8, context=2)
+    world = CameraWorld(task_spec("reacher"), shape).eval().requires_grad_(False)
+    world.normalizer.low.fill_(-100.0)
+    world.normalizer.high.fill_(100.0)
+    starts, none = torch.randn(4, 1, 2), torch.zeros(4, 0, 2)
+    folder = tmp_path_factory.mktemp("models") / "camera"
+    TrainedModel(
+        model=world,
+        starts=StartStates(starts, none, starts, none),
+        support=Support(-torch.ones(4), torch.ones(4), torch.zeros(4), torch.eye(4), torch.tensor(10.0)),
+        calibration=Calibration(torch.ones(2, 10), torch.tensor(10)),
+        manifest={"dataset": {"steps": 100}},
+    ).save(folder)
+    return folder
+
+
+def run(*arguments):
+    command = [sys.executable, str(PROGRAM), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_an_agent_of_latent_imagination_acts_in_mujoco_from_the_camera(model, tmp_path):
+    settings = [f"model={model}", "steps=400", "num_envs=4", "episodes=2", "threads=1", f"output={tmp_path / 'agent'}"]
+    done = run(*settings)
+    assert done.returncode == 0, done.stderr
+    assert "MuJoCo, from the camera" in done.stdout and f"agent: {tmp_path / 'agent'}" in done.stdout
+    result = json.loads((tmp_path / "agent" / "result.json").read_text())
+    assert len(result["physical_returns"]) == len(result["imagined_returns"]) == 2
+    assert result["physical"]["value"] == pytest.approx(np.mean(result["physical_returns"]))
+    action, _ = load_policy(tmp_path / "agent").predict(np.zeros(6, np.float32))
+    assert action.shape == (2,)
+    again = run(*settings)
+    assert again.returncode == 0 and "complete already" in again.stdout
+
+
+def test_the_control_sees_the_same_frames(model, tmp_path):
+    output = f"output={tmp_path / 'control'}"
+    done = run(f"model={model}", "world=physics", "steps=64", "episodes=2", "threads=1", output)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "control" / "result.json").read_text())
+    assert len(result["physical_returns"]) == 2 and "imagined" not in result
+
+
+def test_a_model_without_a_camera_is_refused(tmp_path):
+    done = run("model=reacher", f"output={tmp_path / 'agent'}")
+    assert done.returncode == 1 and "looks through no camera" in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,139 @@
+"""PPO for camera models: in latent imagination, and as the control on the frames of the physics itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
+
+from wm_gym.envs.sb3 import WorldModelVecEnv
+from wm_gym.models import TrainedModel
+from wm_gym.policies.learners import FallingRate, build_learner, export_policy
+from wm_gym.policies.policy import Policy
+
+_STACKED = 3  # frames that the control sees at once: one shows no velocity
+
+
+@dataclass(frozen=True)
+class LatentLearnConfig:
+    """One agent's training."""
+
+    steps: int = 2_000_000
+    """Environment steps."""
+    num_envs: int = 256
+    """Imagined rollouts side by side."""
+    seed: int = 0
+    start: str = "initial"
+    """Imagination begins at ``initial`` or ``any`` recorded moments."""
+    horizon: int | None = None
+    """Imagined steps of an episode; None for the task's own limit."""
+    gamma: float = 0.97
+
+
+@dataclass(frozen=True)
+class LatentLearnResult:
+    """What training gave."""
+
+    policy: Policy
+    """Acts on latent vectors (D,)."""
+    wall_seconds: float
+    steps_per_second: float
+    """Of the whole training, imagination and updates together."""
+
+
+def learn_in_latents(
+    trained: TrainedModel, config: LatentLearnConfig, progress: Callable[[int], None] = lambda steps: None
+) -> LatentLearnResult:
+    """Train PPO on ``obs_type="latent"``: nothing is drawn.
+
+    Args:
+        trained: a camera model.
+        config: see :class:`LatentLearnConfig`.
+        progress: told the number of steps taken.
+    """
+    env = WorldModelVecEnv(trained, config.num_envs, obs_type="latent", start=config.start, horizon=config.horizon)
+    settings: Mapping[str, Any] = {
+        "n_steps": 50,
+        "batch_size": 5 * config.num_envs,
+        "n_epochs": 5,
+        "learning_rate": FallingRate(1e-3),
+        "gamma": config.gamma,
+        "policy_kwargs": {"net_arch": [64, 64], "log_std_init": -0.5},
+    }
+    learner = build_learner("ppo", env, config.seed, config.steps, None, settings)
+    env.seed(config.seed * 1_000_003)  # seeds of agents lie apart: no two share a rollout
+    started = time.perf_counter()
+    learner.learn(config.steps, callback=_Told(progress))
+    seconds = time.perf_counter() - started
+    details = {"task": trained.task.name, "algorithm": "ppo", "world": "latent imagination", "seed": config.seed}
+    details |= {"steps": learner.num_timesteps, "model": dict(trained.manifest.get("files", {}))}
+    env.close()
+    return LatentLearnResult(export_policy(learner, details), seconds, learner.num_timesteps / seconds)
+
+
+class PixelLearner:
+    """SB3's PPO with its CnnPolicy on the frames of the physics: the control, given as many frames as were recorded."""
+
+    def __init__(self, make_env: Callable[[], gym.Env[Any, Any]], steps: int, seed: int) -> None:
+        """Set it up with SB3's own settings, to train for ``steps`` frames; the last few are stacked."""
+        self._env = VecFrameStack(DummyVecEnv([lambda: Monitor(make_env())]), _STACKED)
+        self._steps = steps
+        rollout = min(2048, steps)  # SB3's own, but it would overshoot a shorter training
+        self._learner = PPO("CnnPolicy", self._env, n_steps=rollout, seed=seed, device="cpu")
+
+    def learn(self, progress: Callable[[int], None] = lambda steps: None) -> float:
+        """Train; returns the wall seconds."""
+        started = time.perf_counter()
+        self._learner.learn(self._steps, callback=_Told(progress))
+        return time.perf_counter() - started
+
+    def returns(self, episodes: int, first_seed: int) -> np.ndarray:
+        """Return (episodes,) of the mean action in the physics, one episode for each seed from ``first_seed``."""
+        earned = []
+        for episode in range(episodes):
+            self._env.seed(first_seed + episode)
+            observation: Any = self._env.reset()
+            done, total = False, 0.0
+            while not done:
+                action, _ = self._learner.predict(observation, deterministic=True)
+                observation, reward, ended, _ = self._env.step(action)
+                total, done = total + float(reward[0]), bool(ended[0])
+            earned.append(total)
+        return np.array(earned)
+
+
+def latent_returns(env: gym.Env[Any, Any], policy: Policy, episodes: int, first_seed: int) -> np.ndarray:
+    """Return (episodes,) of a policy in an environment that shows latent vectors, one episode for each seed."""
+    earned = []
+    low, high = policy.tensors["low"].numpy(), policy.tensors["high"].numpy()
+    for seed in range(first_seed, first_seed + episodes):
+        observation, _ = env.reset(seed=seed)
+        total, done = 0.0, False
+        while not done:
+            action, _ = policy.predict(observation)
+            observation, reward, terminated, truncated, _ = env.step(np.clip(action, low, high))
+            total, done = total + float(reward), bool(terminated or truncated)
+        earned.append(total)
+    return np.array(earned)
+
+
+class _Told(BaseCallback):
+    """Tells the steps between rollouts."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._progress(self.num_timesteps)
