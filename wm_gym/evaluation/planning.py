@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,20 @@ import numpy as np
 from wm_gym.evaluation.worlds import Moments, PhysicsWorld, World
 from wm_gym.evaluation.worlds.world import Track
 from wm_gym.policies.planner import Planner, PlannerConfig, Score
-from wm_gym.types import Episode, FloatArray
+from wm_gym.types import Episode, FloatArray, TaskSpec
+
+REACHED = 0.05
+"""m between fingertip and target, as in the DeepMind control suite's reacher-easy."""
+SUCCESS: Mapping[str, Callable[[FloatArray], bool]] = {
+    "Reacher-v5": lambda observation: bool(np.hypot(observation[8], observation[9]) <= REACHED)
+}
+"""Gymnasium id -> whether an episode that ends in an observation has succeeded, where a task says what success is."""
+
+
+def succeeded(task: TaskSpec, episode: Episode) -> bool | None:
+    """Whether an episode reached its goal; None where the task has none."""
+    reached = SUCCESS.get(task.env_id or "")
+    return None if reached is None else reached(episode.observations[-1])
 
 
 def plan_episodes(

@@ -14,7 +14,7 @@ Score = Callable[[FloatArray], FloatArray]
 """Action sequences (E, K, H, A), K candidates in each of E situations -> the return of each (E, K)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlannerConfig:
     """How hard a plan is looked for."""
 

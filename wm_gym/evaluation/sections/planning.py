@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from wm_gym.evaluation.actors import RandomActor
 from wm_gym.evaluation.bench import Bench, section_generator
-from wm_gym.evaluation.planning import plan_episodes
+from wm_gym.evaluation.planning import plan_episodes, succeeded
 from wm_gym.evaluation.records import Record, column, of
 from wm_gym.evaluation.returns import FIRST_SEED
 from wm_gym.evaluation.sections.section import Measured, Plain, Section, ratio_interval
 from wm_gym.evaluation.statistics import mean_interval, paired_difference_interval
 from wm_gym.evaluation.verdicts import gate
 from wm_gym.policies.planner import PlannerConfig
-from wm_gym.types import Episode, FloatArray
+from wm_gym.types import Episode
 
 HORIZON, ITERATIONS = 12, 2
 GATE = 0.2
-REACHED = 0.05
-"""m between fingertip and target, as in the DeepMind control suite's reacher-easy."""
-SUCCESS: Mapping[str, Callable[[FloatArray], bool]] = {
-    "Reacher-v5": lambda observation: bool(np.hypot(observation[8], observation[9]) <= REACHED)
-}
-"""Gymnasium id -> whether an episode that ends in an observation has succeeded, where a task says what success is."""
 
 
 def measure(bench: Bench) -> Measured:
@@ -41,7 +35,6 @@ def measure(bench: Bench) -> Measured:
         shown = lambda rows, name=name: bench.progress(f"plan in the {name}", rows)  # noqa: E731
         played[name] = plan_episodes(world, bench.physics, starts, steps, settings, generator, shown)
     played["random"] = bench.physics.play(RandomActor(task.action_space, config.seed), starts, steps, config.seed)
-    success = SUCCESS.get(task.env_id or "")
     return Measured(
         [
             {
@@ -51,7 +44,7 @@ def measure(bench: Bench) -> Measured:
                 "steps": steps,
                 "return": float(np.sum(episode.rewards, dtype=np.float64)),
                 "length": len(episode),
-                "success": None if success is None else success(episode.observations[-1]),
+                "success": succeeded(task, episode),
             }
             for name, episodes in played.items()
             for row, episode in enumerate(episodes)
