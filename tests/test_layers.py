@@ -24,7 +24,7 @@ ROOMS = {
     "physics": (BASE, {"torch", "mujoco", "gymnasium"}),
     "models": (BASE, {"torch", "safetensors"}),
     "envs": (BASE | {"models", "data"}, {"torch", "gymnasium"}),
-    "policies": (BASE | {"envs", "physics", "models"}, {"torch", "gymnasium", "stable_baselines3", "tqdm"}),
+    "policies": (BASE | {"envs", "physics", "models", "data"}, {"torch", "gymnasium", "stable_baselines3", "tqdm"}),
     "evaluation": (
         BASE | {"policies", "envs", "physics", "models", "data"},
         {"torch", "gymnasium", "mujoco", "stable_baselines3", "av", "cv2", "pyarrow", "scipy"},
