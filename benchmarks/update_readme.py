@@ -1,6 +1,7 @@
 """Write the tables of README.md anew from benchmarks/results/*.json; with --check, only say whether they are current.
 
 A table stands between two comments, named after its file:  <!-- results:transfer_reacher -->  <!-- /results -->
+The one named zoo has a row for every prediction_*.json, which benchmarks/measure_prediction.py writes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from wm_gym.evaluation.statistics import clustered_mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+ZOO_HORIZONS = (1, 10, 50, 100)
 SEED = 0
 """Of the bootstrap, so that the same results always give the same table."""
 
@@ -55,6 +57,8 @@ def fill_tables(text: str, results: Path) -> str:
 
     def table(found: re.Match[str]) -> str:
         path = results / f"{found['name']}.json"
+        if found["name"] == "zoo":
+            return f"{found[1]}{render_zoo(results)}{found[3]}"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return f"{found[1]}{render_table(content)}{found[3]}"
@@ -83,6 +87,56 @@ def render_table(content: Mapping[str, Any]) -> str:
             lines.append(_mean_line(method, rows))
     lines += ["", f"`{content['command']}` on {_words(content['machine'])}.", ""]
     return "\n".join(lines)
+
+
+def render_zoo(results: Path) -> str:
+    """One row for each robot: how far off the predictions are, and how long they hold, beside the floor and the rival.
+
+    Raises:
+        DataError: there is no prediction to show, or a file is damaged.
+    """
+    paths = sorted(results.glob("prediction_*.json"))
+    if not paths:
+        raise DataError(f"{results} holds no prediction_*.json; run benchmarks/measure_prediction.py")
+    lines = [
+        "",
+        f"| robot | fits | {' | '.join(f'nRMSE at {horizon}' for horizon in ZOO_HORIZONS)} | best naive at 50 "
+        "| holds for | MuJoCo's floor | mbrl-lib |",
+        "|---|---:|" + "---:|" * (len(ZOO_HORIZONS) + 4),
+    ]
+    commands = []
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            lines.append(_zoo_line(content))
+            commands.append(f"`{content['command']}`")
+        except (ValueError, KeyError, TypeError, StopIteration) as error:
+            raise DataError(f"{path} does not hold a prediction benchmark ({type(error).__name__}: {error})") from error
+    machine = content["machine"]
+    return "\n".join(
+        [*lines, "", f"{commands[0]}, and so on, on {machine['processor']}, {machine['cores']} cores.", ""]
+    )
+
+
+def _zoo_line(content: Mapping[str, Any]) -> str:
+    errors = {row["horizon"]: row["errors"] for row in content["table"]}
+    naive = [errors[50][name]["value"] for name in ("persistence", "velocity", "arx")] if 50 in errors else []
+    times = {
+        row["kind"]: row["valid_time"]["mean"]
+        for row in content["predictors"]
+        if row["kind"] in ("model", "rival", "floor")
+    }
+    held = times["model"]
+    cells = [
+        content["task"],
+        str(next(row["seeds"] for row in content["predictors"] if row["kind"] == "model")),
+        *(f"{errors[h]['wm_gym']['value']:.3f}" if h in errors else "" for h in ZOO_HORIZONS),
+        f"{min(naive):.2f}" if naive else "",
+        f"{held['value']:.0f} [{held['low']:.0f}, {held['high']:.0f}]",
+        f"{times['floor']['value']:.0f}",
+        f"{times['rival']['value']:.0f}" if "rival" in times else "not yet measured",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def _line(method: str, seed: str, row: Mapping[str, Any]) -> str:

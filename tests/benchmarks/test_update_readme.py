@@ -63,3 +63,37 @@ def test_a_result_that_does_not_exist_is_named(place):
     assert found.returncode == 1
     assert "nothing.json" in found.stderr and "there are: transfer" in found.stderr
     assert len(found.stderr.strip().splitlines()) == 1
+
+
+def prediction(task, rival):
+    interval = {"value": 0.1234, "low": 0.1, "high": 0.2}
+    naive = {name: {"value": 0.9 + 0.01 * index} for index, name in enumerate(("arx", "persistence", "velocity"))}
+    kinds = ("model", "baseline", "floor", "rival") if rival else ("model", "baseline", "floor")
+    time = {"mean": {"value": 60.4, "low": 50.2, "high": 70.0}}
+    return {
+        "task": task,
+        "command": f"measure {task}",
+        "machine": {"processor": "a processor", "cores": 2},
+        "table": [{"horizon": horizon, "errors": {"wm_gym": interval, **naive}} for horizon in (1, 10, 50)],
+        "predictors": [{"kind": kind, "seeds": 3, "valid_time": time} for kind in kinds],
+    }
+
+
+def test_the_zoo_has_a_row_for_every_robot(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "zoo"))
+    assert run(place).returncode == 1
+    for task, rival in (("walker", True), ("ant", False)):
+        (place / "results" / f"prediction_{task}.json").write_text(json.dumps(prediction(task, rival)))
+    assert run(place).returncode == 0
+    rows = [line for line in (place / "README.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert rows == [
+        "| ant | 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60 | not yet measured |",
+        "| walker | 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60 | 60 |",
+    ]
+
+
+def test_a_damaged_prediction_is_named(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "zoo"))
+    (place / "results" / "prediction_ant.json").write_text("{}")
+    found = run(place)
+    assert found.returncode == 1 and "prediction_ant.json" in found.stderr
