@@ -6,7 +6,7 @@ python agents/train_camera_agent.py model=outputs/reacher/camera seed=0 output=o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -115,10 +115,9 @@ def _control(config: CameraAgentConfig, trained: TrainedModel) -> dict[str, Any]
 
 
 @contextmanager
-def _bar(steps: int) -> Any:
+def _bar(steps: int) -> Iterator[Callable[[int], None]]:
     with tqdm(total=steps, desc="train", unit="step", unit_scale=True, file=sys.stderr, mininterval=0.5) as bar:
-        told: Callable[[int], None] = lambda taken: bar.update(min(taken, steps) - bar.n)  # noqa: E731
-        yield told
+        yield lambda taken: bar.update(min(taken, steps) - bar.n)
 
 
 if __name__ == "__main__":
