@@ -120,10 +120,10 @@ def train(config: TrainConfig) -> TrainedModel:
     if (finished := _finished(config, dataset)) is not None:
         return finished
     split = split_episodes(dataset, config.seed)
-    work = Path(f"{config.output}.partial")
-    _claim(work, config, dataset)
     torch.manual_seed(config.seed)
     model = _fresh_model(config, dataset).to(config.device)
+    work = Path(f"{config.output}.partial")
+    _claim(work, config, dataset)
     left_out: Mapping[int, str] = {}
     if isinstance(model, CameraWorld):
         cache = _cache_with_bar(config, dataset, model, work)
@@ -138,6 +138,8 @@ def train(config: TrainConfig) -> TrainedModel:
     validation = _from_many_moments(model, episodes["validation"], fit_config.selection_horizon, config.device)
     progress = _fit_with_bar(model, windows, validation, fit_config, config, work)
     model.eval().requires_grad_(False)
+    if isinstance(model, CameraWorld):
+        _round_to_half(model)
     temperatures = choose_temperature(model, validation, config.seed) if isinstance(model, StateEnsemble) else {}
     error = rollout_error(model, validation)
     calibration = _from_many_moments(model, episodes["calibration"], int(dataset.lengths.max()), config.device)
@@ -253,6 +255,12 @@ def _embedded(
     return episodes
 
 
+def _round_to_half(model: CameraWorld) -> None:
+    """Round the weights to what float16 holds, before anything is measured of them: the file takes half the room."""
+    for parameter in model.parameters():
+        parameter.copy_(parameter.half().float())
+
+
 def _fit_with_bar(
     model: WorldModel, windows: Windows, validation: Segment, fit_config: FitConfig, config: TrainConfig, work: Path
 ) -> FitProgress:
@@ -302,7 +310,10 @@ def _starts(episodes: Sequence[Episode], context: int, seed: int) -> StartStates
     moments = np.stack([episodes[e].observations[t : t + context + 1] for e, t in places])
     actions = np.stack([episodes[e].actions[t : t + context] for e, t in places])
     none = torch.zeros(len(initial), 0, actions.shape[-1])
-    return StartStates(torch.from_numpy(initial), none, torch.from_numpy(moments), torch.from_numpy(actions))
+    kept_moments = torch.from_numpy(moments)
+    if context:  # codes of frames need no more than float16 holds, and there are many
+        kept_moments = kept_moments.half().float()
+    return StartStates(torch.from_numpy(initial), none, kept_moments, torch.from_numpy(actions))
 
 
 def _support(episodes: Sequence[Episode]) -> Support:

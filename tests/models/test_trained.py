@@ -43,6 +43,18 @@ def test_a_folder_gives_the_same_model_back(trained, tmp_path):
     assert torch.equal(roll(loaded.model), roll(trained.model))
 
 
+def test_what_float16_holds_exactly_takes_half_the_room(trained, tmp_path):
+    with torch.no_grad():
+        weight = trained.model.dynamics.weights[0]
+        weight.copy_(weight.half().float())
+    trained.save(tmp_path / "model")
+    stored = read_tensors(tmp_path / "model" / "model.safetensors")
+    assert stored["model.dynamics.weights.0"].dtype == torch.float16
+    assert stored["model.dynamics.weights.1"].dtype == torch.float32
+    loaded = load_model(tmp_path / "model").model.dynamics.weights[0]
+    assert loaded.dtype == torch.float32 and torch.equal(loaded, weight)
+
+
 def test_saving_replaces_an_older_model_whole(trained, tmp_path):
     trained.save(tmp_path / "model")
     (tmp_path / "model" / "stray.txt").write_text("of the older model")

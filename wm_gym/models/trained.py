@@ -82,6 +82,8 @@ class TrainedModel:
         for name in ("starts", "support", "calibration"):
             part = getattr(self, name)
             tensors |= {f"{name}.{f.name}": getattr(part, f.name) for f in fields(part)}
+        weights = {f"model.{name}" for name, _ in self.model.named_parameters()} | {"starts.any"}
+        tensors = {name: _compact(value) if name in weights else value for name, value in tensors.items()}
         config = {"family": self.model.family, "model": self.model.config(), "task": self.task.to_dict()}
         with replacing_folder(folder) as partial:
             write_tensors(partial / WEIGHTS, tensors)
@@ -165,6 +167,12 @@ def empty_world(folder: Path) -> WorldModel:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{folder / CONFIG}: does not describe a model ({reason}); {faults.REMEDY}") from error
     return world
+
+
+def _compact(value: Tensor) -> Tensor:
+    """The same numbers in float16 where it holds every one of them exactly, as those of a model rounded to it."""
+    small = value.half() if value.dtype == torch.float32 else value
+    return small if torch.equal(small.float(), value.float()) else value
 
 
 def _zoo() -> Path:
