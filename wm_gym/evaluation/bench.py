@@ -46,6 +46,9 @@ class ReportConfig:
     plan_samples: int = 32
     gap_episodes: int = 10
     """Of each policy under each change of the physics."""
+    refit_episodes: int = 40
+    """Of a changed robot, of at most 50 steps, to which the model is refitted."""
+    refit_updates: int = 300
     film_starts: int = 3
     film_size: int = 300
 
@@ -65,6 +68,8 @@ QUICK = ReportConfig(
     plan_steps=20,
     plan_samples=12,
     gap_episodes=2,
+    refit_episodes=10,
+    refit_updates=24,
     film_starts=1,
 )
 """Rough intervals, in about two minutes."""

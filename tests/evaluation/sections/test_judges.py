@@ -95,6 +95,18 @@ def test_a_change_of_the_robot_is_paired_with_the_nominal_one():
     assert found["table"][1]["policies"][0]["change"] == {"value": -1.0, "low": -1.0, "high": -1.0}
 
 
+def test_a_refit_is_judged_by_the_errors_before_and_after():
+    rows = [
+        {"policy": "a", "kind": "control", "axis": a, "amount": "", "return": 1.0} for a in ("nominal",) for _ in "ab"
+    ]
+    for name, squares in (("as it was", [1.0, 4.0]), ("refitted", [1.0, 1.0])):
+        shared = {"refit": name, "axis": "mass", "amount": "x 2", "steps_learnt": 7}
+        rows += [shared | {"squares": squares}, shared | {"squares": squares[:1]}]  # the second ends after one step
+    (found,) = reality_gap.judge(rows, {}, rng())["refitted"]["table"]
+    assert (found["as_it_was"]["value"], found["refitted"]["value"]) == (2.0, 1.0)
+    assert found["steps_learnt"] == 7 and found["horizon"] == 2
+
+
 def test_speed_says_where_mujoco_is_faster():
     rows = [{"world": "physics", "batch": 1, "steps": 100, "seconds": 2.0}]
     rows += [{"world": "imagination", "batch": b, "steps": s, "seconds": 1.0} for b, s in ((1, 10), (64, 500))]

@@ -8,7 +8,7 @@ from typing import Any
 
 from wm_gym.evaluation import figures, panel_charts
 from wm_gym.evaluation.figures import NARROW
-from wm_gym.evaluation.page.parts import chart, gates, interval, number, table, title
+from wm_gym.evaluation.page.parts import chart, gates, interval, number, table, title, verdict_mark
 from wm_gym.evaluation.report import method_rows
 
 Plain = Mapping[str, Any]
@@ -240,4 +240,27 @@ def reality_gap(section: Plain) -> str:
         "</p>"
         + chart(lambda width: panel_charts.change_dots(section, width), "Left of zero: the policy earns less there.")
         + table(head, rows)
+        + _refits(section["refitted"])
     )
+
+
+def _refits(section: Plain) -> str:
+    """The model on changed robots, before and after a little of their data."""
+    heading = "<h3>The model on the changed robot</h3>"
+    if not section["tested"]:
+        return f'{heading}<p class="quiet">{verdict_mark("NOT TESTED")} {escape(section["reason"])}.</p>'
+    rows = [
+        (
+            "",
+            [
+                f"{escape(row['axis'])}<small>{escape(row['amount'])}</small>",
+                interval(row["as_it_was"]),
+                interval(row["refitted"]),
+                f"{number(row['steps_learnt'])} steps",
+            ],
+        )
+        for row in section["table"]
+    ]
+    horizon = section["table"][0]["horizon"]
+    head = ["change", f"error after {horizon} steps", "the same, refitted", "refitted on"]
+    return heading + table(head, rows, "Open-loop nRMSE on fresh episodes of the changed robot.")
