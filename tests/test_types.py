@@ -48,6 +48,8 @@ def test_it_comes_back_as_it_was():
         (("observation_space", "low", 0), 2.0),
         (("action_space", "high", 0), "nan"),
         (("action_space", "high", 0), None),
+        (("action_space", "high", 0), "-inf"),
+        (("observation_space", "low", 1), 1e308),
         (("observation_map", "angles"), [4]),
         (("observation_map", "angles"), [-1]),
         (("observation_map", "angles"), ["0"]),

@@ -240,6 +240,7 @@ class Prediction:
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # of a camera: it becomes the name of a folder
 _LONGEST = 2**31
+_LARGEST = 3e38  # of float32, in which observations and actions are held
 
 
 def _check_numbers(task: TaskSpec) -> None:
@@ -253,8 +254,9 @@ def _check_numbers(task: TaskSpec) -> None:
     if not isinstance(task.max_episode_steps, int) or not 1 <= task.max_episode_steps < _LONGEST:
         raise ValueError(f"max_episode_steps={task.max_episode_steps!r} is no number of steps")
     for space in (task.observation_space, task.action_space):
-        if not all(low <= high for low, high in zip(space.low, space.high, strict=True)):  # false for NaN
-            raise ValueError("a space's lower bound lies above its upper one, or is no number")
+        bounds = zip(space.low, space.high, strict=True)
+        if not all(low <= high and low < _LARGEST and high > -_LARGEST for low, high in bounds):  # false for NaN
+            raise ValueError("a space's lower bound lies above its upper one, or no number lies between them")
     for camera in task.cameras:
         if not isinstance(camera.name, str) or not _NAME.fullmatch(camera.name):
             raise ValueError(f"camera name {camera.name!r}")

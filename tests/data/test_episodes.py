@@ -250,6 +250,7 @@ FAULTS = {
     "name too long": (rename_in_manifest("a/" + "x" * 300), r"which is no file of this folder"),
     "no hash": (lambda f: edit_json(f / MANIFEST, files={TASK: 3}), r"the sha256 of a file is no text"),
     "provenance": (lambda f: edit_json(f / MANIFEST, versions=[]), r"'versions' is no dict"),
+    "no rows": (drop_rows(12), r"0 rows, meta/episodes promises 12: episode 0 is incomplete"),
     "rewards as text": (set_type("next.reward", str), r"column 'next.reward' holds"),
     "flags as numbers": (set_type("is_final", np.float32), r"column 'is_final' holds float32"),
     "episodes as floats": (set_type("episode_index", np.float64), r"column 'episode_index' holds float64"),

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 from dataclasses import replace
@@ -5,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from wm_gym.data import tables
 from wm_gym.data.episodes import open_dataset, verify_dataset
 from wm_gym.errors import DataError
 
@@ -110,6 +112,35 @@ def test_a_damaged_staged_episode_is_named(tmp_path, task, episodes, make_writer
     with pytest.raises(DataError, match=message):
         writer.staged()
         writer.load_staged("ep-0")
+
+
+def test_a_staged_episode_with_damaged_statistics_is_not_joined(tmp_path, make_task, make_episode, make_writer):
+    task = make_task(cameras=("main",))
+    writer = make_writer(tmp_path / "data", task)
+    for number, key in enumerate(KEYS):
+        writer.stage(key, make_episode(task, number, 3))
+    path = tmp_path / "data.staging/ep-1/episode.json"
+    facts = json.loads(path.read_text())
+    for change in ({"mean": "high"}, {"mean": [[0.0]]}, {"q01": None}):
+        path.write_text(json.dumps(facts | {"cameras": {"main": facts["cameras"]["main"] | change}}))
+        with pytest.raises(DataError, match=r"data.staging: a staged episode is damaged"):
+            writer.finish(KEYS)
+        assert set(writer.staged()) == set(KEYS) and not (tmp_path / "data").exists()
+    path.write_text(json.dumps(facts))
+    assert len(writer.finish(KEYS)) == 2
+
+
+def test_what_cannot_be_read_back_never_becomes_the_dataset(tmp_path, task, episodes, make_writer):
+    writer = make_writer(tmp_path / "data", task)
+    for key, episode in zip(KEYS, episodes, strict=True):
+        writer.stage(key, episode)
+    path = tmp_path / "data.staging/ep-1/episode.parquet"
+    columns = tables.read_table(path)
+    columns["frame_index"] = columns["frame_index"][::-1]
+    tables.write_table(path, columns)
+    with pytest.raises(DataError, match=r"episode 1: column 'frame_index' is wrong"):
+        writer.finish(KEYS)
+    assert not (tmp_path / "data").exists() and set(writer.staged()) == set(KEYS)
 
 
 def stage_one(writer, key, episode):

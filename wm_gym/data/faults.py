@@ -49,7 +49,7 @@ def _shape_faults(path: Path, columns: tables.Columns, task: TaskSpec) -> Iterat
     sizes = {tables.STATE: task.observation_space.size, tables.ACTION: task.action_space.size, tables.REWARD: 1}
     sizes |= dict.fromkeys((*_FLAGS, *_NUMBERS), 1)
     for name, size in sizes.items():
-        found = 0 if name not in columns else columns[name].reshape(len(columns[name]), -1).shape[1]
+        found = 0 if name not in columns else int(np.prod(columns[name].shape[1:]))
         if found != size:
             yield f"{path}: column {name!r} has {found} numbers a row, task {task.name!r} {size}; {REMEDY}"
     for name, values in columns.items():

@@ -34,6 +34,8 @@ from wm_gym.errors import DataError
 from wm_gym.files import file_hash, flush, flush_tree, process_is_alive, read_json, write_json
 from wm_gym.types import Episode, TaskSpec
 
+_DAMAGED = (pa.ArrowException, ValueError, TypeError, KeyError, IndexError, AttributeError)
+"""All the ways in which joining fails on a staged episode that is not what was written."""
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
@@ -155,9 +157,15 @@ class DatasetWriter:
         facts = [self._facts(key) for key in keys]
         rows = [fact["steps"] + 1 for fact in facts]
         places = lerobot.assign_video_files(rows, lerobot.nominal_fps(self.task.control_dt))
-        columns = self._join_tables(keys, rows)
-        self._join_videos(joined, keys, places)
-        self._write_meta(joined, keys, facts, columns, places)
+        try:
+            columns = self._join_tables(keys, rows)
+            self._join_videos(joined, keys, places)
+            self._write_meta(joined, keys, facts, columns, places)
+        except _DAMAGED as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            remedy = f"delete {self._staging} to record anew"
+            raise DataError(f"{self._staging}: a staged episode is damaged ({reason}); {remedy}") from error
+        open_dataset(joined)  # what cannot be read is never put in place of the episodes that it was made of
         flush_tree(joined)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         joined.rename(self.folder)
@@ -180,7 +188,8 @@ class DatasetWriter:
         path = self._staging / key / "episode.parquet"
         columns = tables.read_table(path)
         needed = {tables.ACTION, tables.REWARD, tables.TERMINATED, tables.TRUNCATED, tables.FINAL}
-        if not needed <= columns.keys() or len(columns[tables.ACTION]) != steps + 1:
+        numbers = all(values.dtype.kind in "fiub" for values in columns.values())
+        if not needed <= columns.keys() or len(columns[tables.ACTION]) != steps + 1 or not numbers:
             raise DataError(f"{path}: damaged: not the {steps + 1} rows of an episode; {self._discard_remedy(key)}")
         return columns
 

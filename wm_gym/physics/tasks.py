@@ -135,7 +135,7 @@ def make_physics(task: TaskSpec, max_episode_steps: int | None = None) -> Physic
     try:
         with _quiet():
             return gymnasium.make(spec, max_episode_steps=limit, disable_env_checker=True, **task.env_kwargs)
-    except (gymnasium.error.Error, TypeError, ValueError, OSError) as error:
+    except Exception as error:  # whatever an environment makes of keyword arguments that a file may have named
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{task.env_id} with {dict(task.env_kwargs)} cannot be made: {reason}") from error
 

@@ -1,0 +1,1 @@
+"""For tests of whatever reads our files: tiny folders of every kind, and ways to damage them."""
