@@ -25,7 +25,7 @@ def refit(trained: TrainedModel, episodes: Sequence[Episode], updates: int, seed
     Args:
         trained: of a family that learns from states.
         episodes: of the changed robot, at least ``KEPT_BACK``.
-        updates: of the fit, at a tenth of the first fit's learning rate.
+        updates: of the fit, at a quarter of the first fit's learning rate.
         seed: of the draws of windows.
     """
     model = copy.deepcopy(trained.model).train().requires_grad_(True)
@@ -34,7 +34,7 @@ def refit(trained: TrainedModel, episodes: Sequence[Episode], updates: int, seed
     settings = FitConfig(
         updates=updates,
         horizons=(1, 2, 4, LONGEST),
-        learning_rate=2e-4,
+        learning_rate=5e-4,
         ema=0.98,
         evaluate_every=max(1, updates // 8),
         selection_horizon=SELECTED_ON,

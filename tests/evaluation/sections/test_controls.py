@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wm_gym.evaluation import judging
-from wm_gym.evaluation.bench import QUICK, Bench, ReportConfig
+from wm_gym.evaluation.bench import QUICK, Bench
 from wm_gym.evaluation.sections import controls
 from wm_gym.evaluation.verdicts import FAIL, PASS, USES
 from wm_gym.evaluation.worlds import PhysicsWorld
@@ -25,17 +25,7 @@ def bench():
 
 
 def test_all_five_come_out_as_built(bench, monkeypatch):
-    small = ReportConfig(
-        episodes=6,
-        horizon=12,
-        panel_episodes=2,
-        moments=8,
-        search_starts=2,
-        search_samples=6,
-        plan_episodes=2,
-        plan_steps=6,
-        plan_samples=8,
-    )
+    small = replace(controls.SMALL, episodes=6, horizon=12, panel_episodes=2, moments=8, search_samples=6)
     monkeypatch.setattr(controls, "SMALL", small)
     measured = controls.measure(bench)
     found = controls.judge(measured.records, {}, np.random.default_rng(0))

@@ -12,8 +12,8 @@ from wm_gym.evaluation.worlds.physics import Disturbance, PhysicsWorld
 from wm_gym.evaluation.worlds.world import Followed, Moments, Track, World
 from wm_gym.types import Episode, FloatArray, TaskSpec
 
-KICK = 0.3
-"""Of the noisy world, in standard deviations of each joint's velocity, at every step."""
+KICK = 1.0
+"""Of the noisy world, in standard deviations of each joint's velocity, at every step: as strong as the motion."""
 GAIN = 0.8
 
 
@@ -52,7 +52,7 @@ class PersistentWorld:
                 terminated=False,
                 truncated=True,
                 control_dt=self._control_dt,
-                    seed=row,
+                seed=row,
             )
             for row in rows
         ]
