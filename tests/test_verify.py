@@ -285,7 +285,7 @@ def test_weights_beyond_all_sense_still_imagine_finite_numbers(model, tmp_path):
     tensors = read_tensors(folder / "model.safetensors")
     for name in tensors:
         if "judge" in name or "dynamics" in name:
-            tensors[name].fill_(3e38)
+            tensors[name].fill_(torch.finfo(tensors[name].dtype).max)
     write_tensors(folder / "model.safetensors", tensors)
     seal(folder)
     assert faults(folder) == []
