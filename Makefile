@@ -10,12 +10,13 @@ DEMO = outputs/demo
 control ?= committed
 REPORT = $(DEMO)/report$(if $(filter-out committed,$(control)),_control_$(control))
 
-.PHONY: help demo plan test test-slow check clean
+.PHONY: help demo demo-camera plan plan-camera test test-slow check clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       record a robot arm, learn it, train in imagination, compare with MuJoCo: about 10 minutes"
 	@echo "                (control=run also trains the policy in MuJoCo that the report compares with)"
+	@echo "make demo-camera  the same from pixels alone, ending in a film; robot=reacher or inverted_pendulum"
 	@echo "make test       the tests: about 5 minutes"
 	@echo "make test-slow  the tests that learn something"
 	@echo "make check      format, lint and types"
@@ -67,6 +68,45 @@ $(REPORT)/report.html: | $(DEMO)/agent/result.json
 	@echo; echo "4/4 compare with MuJoCo"
 	@$(RUN) benchmarks/compare_physics.py model=$(DEMO)/model agent=$(DEMO)/agent dataset=$(DEMO)/data \
 		output=$(REPORT) control=$(control)
+
+# --- the same from pixels alone: what the camera shows is recorded, learnt, imagined and acted on ---
+
+robot ?= inverted_pendulum
+CAMERA = outputs/demo_camera/$(robot)
+# Held-out episodes must be longer than what is shown and imagined of them.
+HELD_OUT = task.max_episode_steps=100 num_steps=5000 seed=1000
+
+demo-camera: $(INSTALLED)
+	@test -f $(CAMERA)/video/result.json || $(MAKE) --no-print-directory plan-camera $(CAMERA)/video/result.json
+	@echo; echo "The demo is complete: watch $(CAMERA)/video/film.mp4 (physics, imagination, difference)"
+
+plan-camera:
+	@echo "From 64 x 64 pixels alone, on $(robot), without a GPU:"
+	@echo "  1. record 20,000 steps in MuJoCo with its camera, and 5,000 more to judge by"
+	@echo "  2. learn codes of frames, then the dynamics over codes"
+	@echo "  3. train PPO in latent imagination, then try it in MuJoCo from the camera"
+	@echo "  4. film the imagination beside the physics, and measure where the robot is in it"
+	@echo "Interrupted, the same command goes on. Everything is written to $(CAMERA)/."
+
+$(CAMERA)/data/result.json:
+	@echo; echo "1/4 record"
+	@$(RUN) datasets/collect_episodes.py task=$(robot) num_steps=20000 output=$(CAMERA)/data
+
+$(CAMERA)/held_out/result.json:
+	@$(RUN) datasets/collect_episodes.py task=$(robot) $(HELD_OUT) output=$(CAMERA)/held_out
+
+$(CAMERA)/model/result.json: | $(CAMERA)/data/result.json
+	@echo; echo "2/4 fit"
+	@$(RUN) -m wm_gym.train family=camera dataset=$(CAMERA)/data output=$(CAMERA)/model
+
+$(CAMERA)/agent/result.json: | $(CAMERA)/model/result.json
+	@echo; echo "3/4 train in latent imagination"
+	@$(RUN) agents/train_camera_agent.py model=$(CAMERA)/model seed=0 output=$(CAMERA)/agent
+
+$(CAMERA)/video/result.json: | $(CAMERA)/agent/result.json $(CAMERA)/held_out/result.json
+	@echo; echo "4/4 film"
+	@$(RUN) benchmarks/measure_video.py model=$(CAMERA)/model train=$(CAMERA)/data dataset=$(CAMERA)/held_out \
+		output=$(CAMERA)/video
 
 # --- tests ---
 

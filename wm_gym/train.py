@@ -374,7 +374,8 @@ def _command() -> str:
 
 def _result(trained: TrainedModel, progress: FitProgress, error: torch.Tensor) -> dict[str, Any]:
     shown = [h for h in (1, 5, 10, 25, 50, 100, 200) if h <= len(error)]
-    networks = [p for p in trained.model.parameters() if p.dim() > 1]
+    named = trained.model.named_parameters()
+    networks = [p for name, p in named if p.dim() > 1 and not name.startswith("coders.")]  # nothing is drawn in a step
     return {
         "validation_error": {str(h): float(error[h - 1]) for h in shown},
         "best_error": progress.best_error,

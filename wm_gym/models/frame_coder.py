@@ -29,6 +29,7 @@ _SMALLEST_SIDE = 4  # pixels of the map between the convolutions and the embeddi
 _NOISE = 0.1  # standard deviation, on codes that spread over a few units: near codes must mean near pictures
 _HOLD = 1e-3  # weight of the codes' mean square, which would outgrow the noise otherwise
 _GUIDE_WIDTH = 96
+_GUIDE_WEIGHT = 3.0  # of reward and termination beside the pictures (docs/log.md)
 _KERNEL = 4, 2, 1  # size, stride and padding: halves a side, or doubles it
 
 
@@ -162,8 +163,9 @@ class FrameCoders(Trainable):
             held = wrong + _HOLD * code.square().mean(-1)
             parts[name] = (held * there).sum() / there.sum().clamp(min=1)
             codes.append(noisy * there.unsqueeze(-1))
-        parts["reward"], parts["termination"] = self._guide_loss(torch.cat(codes, -1), segment)
-        total = torch.stack(list(parts.values())).sum()
+        reward, termination = self._guide_loss(torch.cat(codes, -1), segment)
+        total = torch.stack(list(parts.values())).sum() + _GUIDE_WEIGHT * (reward + termination)
+        parts |= {"reward": reward, "termination": termination}
         return Loss(total, {name: value.detach() for name, value in parts.items()})
 
     def _guide_loss(self, codes: Tensor, segment: Segment) -> tuple[Tensor, Tensor]:
