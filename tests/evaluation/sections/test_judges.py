@@ -78,12 +78,14 @@ def test_conformal_bounds_by_hand():
 def test_violations_go_beyond_what_mujoco_itself_does():
     def rows(world, values):
         # None: a prediction that was not finite, which keeps to no law.
-        return [{"world": world, "limit": v, "penetration": 0.0, "energy": 1.0} for v in values]
+        spans = [{"limit": v, "penetration": 0.0, "energy": 1.0} for v in values]
+        return [{"world": world, "short": spans[0], "whole": span} for span in spans]
 
     found = plausibility.judge(rows("physics", [0.0, 0.2]) + rows("imagination", [0.2, 0.25, None, 0.0]), {}, rng())
     assert found["limit"]["bound"] == pytest.approx(0.21)
-    assert found["limit"]["share"]["value"] == 0.5 and found["implausible"]["value"] == 0.5
-    assert found["energy"]["share"]["value"] == 0.0
+    assert found["limit"]["whole"]["value"] == 0.5 and found["implausible_whole"]["value"] == 0.5
+    assert found["implausible"]["value"] == 0.0, "the gate asks about the first steps alone"
+    assert found["energy"]["whole"]["value"] == 0.0
 
 
 def test_a_change_of_the_robot_is_paired_with_the_nominal_one():

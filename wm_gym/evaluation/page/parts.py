@@ -93,7 +93,7 @@ GATES = {
     "sensitivity": "size of an action's effect",
     "sign_agreement": "effects with the right sign",
     "skill": "skill of short predictions",
-    "implausible": "episodes against the laws of the robot",
+    "implausible": "short pieces against the laws of the robot",
 }
 
 

@@ -29,6 +29,8 @@ LEAST = {"limit": 0.01, "penetration": 0.001, "energy": 1e-3}
 FITTED = 0.999
 """Share of the velocities' variance that the observation must explain, where energy is asked for."""
 GATE = 0.1
+SHORT = 10
+"""Steps of the pieces that augment data: the gate asks about these, longer ones are only shown."""
 
 
 def measure(bench: Bench) -> Measured:
@@ -42,7 +44,9 @@ def measure(bench: Bench) -> Measured:
     for row, episode in enumerate(held_out.episodes):
         steps = int(held_out.running[row].sum())
         for world, seen in (("physics", held_out.truth[row, :steps]), ("imagination", imagined[row, :steps])):
-            records.append({"world": world, "episode": row, "seed": episode.seed, **judge_state.worst(seen)})
+            measures = judge_state.measure(seen)
+            shared = {"world": world, "episode": row, "seed": episode.seed}
+            records.append(shared | {"whole": _worst(measures), "short": _worst(measures[:SHORT])})
     return Measured(records)
 
 
@@ -57,13 +61,12 @@ class _StateJudge:
         self._velocity, explained = _linear(seen, speeds)
         self._known = explained >= FITTED
 
-    def worst(self, observations: FloatArray) -> dict[str, float | None]:
-        """The largest excess over a limit (rad or m), depth (m) and energy (J) of an episode (T, S)."""
-        if not np.isfinite(observations).all():
-            return dict.fromkeys(MEASURES)
-        found = np.array([self._measure(observation) for observation in observations])
-        energy = float(found[:, 2].max()) if self._known else 0.0
-        return {"limit": float(found[:, 0].max()), "penetration": float(found[:, 1].max()), "energy": energy}
+    def measure(self, observations: FloatArray) -> FloatArray:
+        """(T, 3) excess over a limit (rad or m), depth (m) and energy (J) of each state (T, S); NaN if not finite."""
+        found = np.full((len(observations), len(MEASURES)), np.nan)
+        for step in np.flatnonzero(np.isfinite(observations).all(axis=1)):
+            found[step] = self._measure(observations[step])
+        return found
 
     def _measure(self, observation: FloatArray) -> tuple[float, float, float]:
         model, data = self._model, self._data
@@ -76,7 +79,14 @@ class _StateJudge:
         depths = -data.contact.dist if data.ncon else np.zeros(0)
         mujoco.mj_energyPos(model, data)
         mujoco.mj_energyVel(model, data)
-        return max(0.0, *beyond, 0.0), max(0.0, *depths, 0.0), float(np.sum(data.energy))
+        energy = float(np.sum(data.energy)) if self._known else 0.0
+        return max(0.0, *beyond, 0.0), max(0.0, *depths, 0.0), energy
+
+
+def _worst(measures: FloatArray) -> dict[str, float | None]:
+    """The largest of each; None where a state was not finite."""
+    worst = measures.max(axis=0)
+    return {name: float(value) if np.isfinite(value) else None for name, value in zip(MEASURES, worst, strict=True)}
 
 
 def _linear(seen: FloatArray, wanted: FloatArray) -> tuple[FloatArray, float]:
@@ -89,22 +99,28 @@ def _linear(seen: FloatArray, wanted: FloatArray) -> tuple[FloatArray, float]:
 
 
 def judge(records: Sequence[Record], known: Mapping[str, Any], generator: np.random.Generator) -> Plain:
-    """Share of imagined episodes that go further than any of MuJoCo's own, of each kind and of any."""
+    """Share of imagined episodes that go further than any of MuJoCo's own: of each kind, and of any."""
     if not records:
         return untested("the observation does not tell where the joints are")
     real, dream = of(records, world="physics"), of(records, world="imagination")
-    section: Plain = {"tested": True, "episodes": len(dream)}
-    any_of_them = np.zeros(len(dream), dtype=bool)
+    section: Plain = {"tested": True, "episodes": len(dream), "short": SHORT}
+    broken = {span: np.zeros(len(dream), dtype=bool) for span in ("short", "whole")}
     for name in MEASURES:
-        bound = _bound(column(real, name), LEAST[name])
-        # What is not finite has no joints at all.
-        violations = ~(column(dream, name) <= bound)
-        any_of_them |= violations
-        share = mean_interval(violations.astype(np.float64), generator).to_dict()
-        section[name] = {"bound": bound, "worst": float(np.nanmax(column(dream, name), initial=0.0)), "share": share}
-    section["implausible"] = mean_interval(any_of_them.astype(np.float64), generator).to_dict()
+        bound = _bound(_of(real, "whole", name), LEAST[name])
+        section[name] = {"bound": bound, "worst": float(np.nanmax(_of(dream, "whole", name), initial=0.0))}
+        for span, so_far in broken.items():
+            # What is not finite has no joints at all.
+            violations = ~(_of(dream, span, name) <= bound)
+            so_far |= violations
+            section[name][span] = mean_interval(violations.astype(np.float64), generator).to_dict()
+    section["implausible"] = mean_interval(broken["short"].astype(np.float64), generator).to_dict()
+    section["implausible_whole"] = mean_interval(broken["whole"].astype(np.float64), generator).to_dict()
     section["gates"] = [gate("implausible", section["implausible"], at_most=GATE)]
     return section
+
+
+def _of(records: Sequence[Record], span: str, name: str) -> FloatArray:
+    return column([record[span] for record in records], name)
 
 
 def _bound(own: FloatArray, least: float) -> float:
