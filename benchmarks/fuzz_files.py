@@ -315,6 +315,7 @@ def use_model(folder: Path) -> None:
         sound(observation)
         observation, reward, *_, info = env.step(np.ones(env.action_space.shape, np.float32))
         sound(observation, reward, info["uncertainty"])
+    env.close()
 
 
 def use_agent(folder: Path) -> None:
@@ -349,6 +350,7 @@ KINDS = {
     for kind in (
         Kind("dataset", inputs.write_dataset, use_dataset, ("data/**/*", "meta/**/*", "videos/**/*")),
         Kind("model", inputs.make_model().save, use_model, ("model.safetensors", "config.json")),
+        Kind("camera", inputs.make_camera_model().save, use_model, ("model.safetensors", "config.json")),
         Kind("agent", inputs.write_agent, use_agent, ("policy/policy.safetensors",)),
         Kind("report", inputs.write_report, lambda folder: None, ("report.*", "trajectories.parquet", "result.json")),
         Kind("recording", lambda f: inputs.write_dataset(f / "data", finish=False), use_recording, verified=False),

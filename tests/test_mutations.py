@@ -31,7 +31,7 @@ def test_two_hundred_damaged_folders_are_refused_or_read(tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["mutations"] == 200 and result["faults"] == []
     outcomes = result["outcomes"]
-    assert {kind: sum(count.values()) for kind, count in outcomes.items()} == dict.fromkeys(outcomes, 40)
+    assert sum(sum(count.values()) for count in outcomes.values()) == 200
     assert all(set(count) <= {"refused", "read"} and count["refused"] > 10 for count in outcomes.values())
     assert result["most_cpu_seconds"] < 1 and result["most_megabytes"] < 1024
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json"]
@@ -49,7 +49,14 @@ def test_the_same_seed_does_the_same_damage(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "write", [inputs.write_dataset, inputs.write_agent, inputs.write_report, inputs.make_model().save]
+    "write",
+    [
+        inputs.write_dataset,
+        inputs.write_agent,
+        inputs.write_report,
+        inputs.make_model().save,
+        inputs.make_camera_model().save,
+    ],
 )
 def test_a_folder_that_was_sealed_anew_is_whole(tmp_path, write):
     write(tmp_path / "folder")

@@ -18,6 +18,8 @@ from wm_gym.models.world_model import WorldModel
 REMEDY = "train the model again, or copy its folder again"
 LARGEST_SIZE = 4096
 """A larger number in a model's configuration is no size of a network."""
+MOST_SIZES = 64
+"""A longer list in a model's configuration is no list of layers."""
 
 
 def config_faults(place: Path, sizes: Any) -> Iterator[str]:
@@ -26,8 +28,9 @@ def config_faults(place: Path, sizes: Any) -> Iterator[str]:
         yield f"{place}: 'model' holds no sizes but {type(sizes).__name__}; {REMEDY}"
         return
     for name, value in sizes.items():
-        if isinstance(value, int) and not 0 <= value <= LARGEST_SIZE:
-            yield f"{place}: {name}={value} is no size of a network (0 to {LARGEST_SIZE}); {REMEDY}"
+        entries = value if isinstance(value, list) else [value]
+        if len(entries) > MOST_SIZES or any(isinstance(n, int) and not 0 <= n <= LARGEST_SIZE for n in entries):
+            yield f"{place}: {name}={str(value)[:60]} is no size of a network (0 to {LARGEST_SIZE}); {REMEDY}"
 
 
 def tensor_faults(place: Path, world: WorldModel, tensors: Mapping[str, Tensor]) -> Iterator[str]:
@@ -84,6 +87,9 @@ def scale_faults(place: Path, weights: Mapping[str, Tensor]) -> Iterator[str]:
     for name in ("std", "delta_std", "reward_std", "action_scale"):
         if name in held and not bool((held[name] > 0).all()):
             yield f"{place}: 'normalizer.{name}' holds a scale that is not positive; {REMEDY}"
+    for name, value in weights.items():
+        if name.endswith(".variance") and not bool((value > 0).all()):
+            yield f"{place}: {name!r} is not positive; {REMEDY}"
     ranges = [(held["low"], held["high"])] if {"low", "high"} <= held.keys() else []
     if "reward_range" in held and held["reward_range"].shape == (2,):
         ranges.append((held["reward_range"][0], held["reward_range"][1]))

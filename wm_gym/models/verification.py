@@ -22,7 +22,6 @@ from wm_gym.models.trained import (
     manifest_faults,
     read_weights,
 )
-from wm_gym.types import Observation
 
 _WANTED = ("licence", "commands", "seed", "dataset.sha256", "versions.wm_gym")
 _STEPS, _ROWS = 10, 64
@@ -59,17 +58,16 @@ def check_model(folder: Path) -> Iterator[Check]:
 def _check_imagination(folder: Path, trained: TrainedModel, check: Check) -> Check:
     """Imagine a few steps from recorded starts under actions of both signs."""
     model, starts = trained.model, trained.starts.initial[:_ROWS]
-    latent = model.observe(None, None, model.encode(Observation(state=starts[:, 0])))
+    latent = model.observe(None, None, starts[:, 0])
     for step in range(1, starts.shape[1]):
-        action = trained.starts.initial_actions[:_ROWS, step - 1]
-        latent = model.observe(latent, action, model.encode(Observation(state=starts[:, step])))
+        latent = model.observe(latent, trained.starts.initial_actions[:_ROWS, step - 1], starts[:, step])
     space = trained.task.action_space
     bounds = [torch.tensor(bound).nan_to_num(posinf=1.0, neginf=-1.0) for bound in (space.low, space.high)]
     for step in range(_STEPS):
         latent = model.imagine(latent, bounds[step % 2].expand(len(starts), -1))
         shown = model.predict(latent)
-        for name in ("state", "reward", "continuation", "spread"):
-            value = getattr(shown, name)
+        values = {name: getattr(shown, name) for name in ("state", "reward", "continuation", "spread")}
+        for name, value in {**values, **shown.frames}.items():
             if value is not None and not bool(torch.isfinite(value).all()):
                 fault = f"{folder}: {name} is not finite after {step + 1} imagined steps; {faults.REMEDY}"
                 return Check(check.subject, check.found, (fault,))

@@ -263,6 +263,7 @@ def _record_in_processes(
     policies: Mapping[str, LoadPolicy],
 ) -> Iterator[tuple[Job, int]]:
     context = multiprocessing.get_context("spawn")  # a forked process cannot use its parent's OpenGL or torch threads
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _start_worker, (task, stage, policies))
     under_way: dict[Future[int], Job] = {}
     try:
@@ -278,6 +279,9 @@ def _record_in_processes(
         reason = "a recording process died (out of memory, or killed); the same command goes on from here"
         raise WorldModelError(reason) from error
     finally:
+        # Interrupted, nobody waits for an episode that takes seconds more: it is recorded anew when this goes on.
+        for worker in set(multiprocessing.active_children()) - others if under_way else ():
+            worker.terminate()
         pool.shutdown(cancel_futures=True)
 
 

@@ -11,9 +11,11 @@ import torch
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.evaluation.trajectories import Recorded, write_trajectories
 from wm_gym.files import file_hash, write_json
+from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trained import StartStates, TrainedModel
 from wm_gym.models.trust import Calibration, Support
+from wm_gym.models.world_model import WorldModel
 from wm_gym.policies.policy import Policy
 from wm_gym.types import BoxSpec, CameraSpec, Episode, ObservationMap, TaskSpec
 
@@ -67,10 +69,27 @@ def write_dataset(folder: Path, episodes: int = 3, finish: bool = True) -> None:
 
 
 def make_model(seed: int = 0) -> TrainedModel:
-    """A state ensemble of eight units, with starts, support and calibration; it has learnt nothing."""
+    """A state ensemble of eight units; it has learnt nothing."""
+    torch.manual_seed(seed)  # models draw their weights from torch's own generator
+    return _trained(StateEnsemble(TASK, StateEnsembleConfig(members=2, width=8, layers=1, head_width=4)), seed)
+
+
+def make_camera_model(seed: int = 0) -> TrainedModel:
+    """A camera model of four units; it has learnt nothing."""
+    torch.manual_seed(seed)
+    shape = CameraWorldConfig(
+        size=2, channels=(2, 3), memory=4, members=2, width=4, layers=1, judge_width=4, judge_layers=1, context=1
+    )
+    return _trained(CameraWorld(replace(TASK, cameras=(_CAMERA,)), shape), seed)
+
+
+def _trained(world: WorldModel, seed: int) -> TrainedModel:
+    """The model with starts, support and calibration drawn at random."""
     generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)  # the ensemble draws its weights from torch's own generator
-    states, actions = torch.randn(50, 3, generator=generator), torch.rand(50, 2, generator=generator)
+    size, moments = world.embedding_size, world.context + 1
+    states, actions = torch.randn(50, size, generator=generator), torch.rand(50, 2, generator=generator)
+    starts = states[:40].reshape(-1, moments, size)
+    between = actions[: len(starts) * world.context].reshape(len(starts), world.context, 2)
     manifest = {
         "licence": "CC0-1.0",
         "commands": ["python record.py", "python fit.py"],
@@ -79,8 +98,8 @@ def make_model(seed: int = 0) -> TrainedModel:
         "versions": {"wm_gym": "0.1.0"},
     }
     return TrainedModel(
-        StateEnsemble(TASK, StateEnsembleConfig(members=2, width=8, layers=1, head_width=4)).eval(),
-        StartStates(states[:5, None], torch.zeros(5, 0, 2), states[:, None], torch.zeros(50, 0, 2)),
+        world.eval(),
+        StartStates(starts[:5], between[:5], starts, between),
         Support.measure(states, actions),
         Calibration(torch.rand(2, 7, generator=generator), torch.tensor(5)),
         manifest,
