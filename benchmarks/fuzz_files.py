@@ -11,6 +11,7 @@ verifies the folder; what it says, how long it takes and how much memory it need
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import shutil
 import time
@@ -35,8 +36,8 @@ from wm_gym.policies.policy import Policy, load_policy
 from wm_gym.testing import inputs, mutations
 from wm_gym.verify import verify_folder
 
-HANG_SECONDS = 20.0
-"""Wall time after which a reader is killed; the limit that counts is one of processor time."""
+HANG_SECONDS, STUCK_SECONDS = 10.0, 300.0
+"""Processor and wall time after which a reader is killed: a machine that others use is no fault of a file."""
 GOOD = ("refused", "read")
 """What may become of a damaged folder; anything else is a fault of wm_gym."""
 
@@ -139,7 +140,7 @@ class Reader:
 
     def give(self, number: int | None) -> bool:
         """Hand over the next folder's number; False where there is none."""
-        self._number, self._since = number, time.monotonic()
+        self._number, self._since, self._used = number, time.monotonic(), processor_seconds(self._process.pid)
         if number is not None:
             self._connection.send(number)
         return number is not None
@@ -153,7 +154,8 @@ class Reader:
             if self._connection.poll(0.02):
                 self._number = None
                 return Outcome(**self._connection.recv())
-            if time.monotonic() - self._since < HANG_SECONDS:
+            used, passed = processor_seconds(self._process.pid) - self._used, time.monotonic() - self._since
+            if used < HANG_SECONDS and passed < STUCK_SECONDS:
                 return None
             self._process.kill()
             result = "hang"
@@ -274,6 +276,15 @@ def memory(entry: str) -> int:
     """Bytes, of an entry of this process's status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{entry}:"))
+
+
+def processor_seconds(pid: int | None) -> float:
+    """Processor time that a process has taken; of one that is gone, none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # The kinds of folders, and what using one means.
