@@ -25,7 +25,7 @@ def test_an_agent_from_imagination_is_tried_in_both_worlds(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "MuJoCo" in done.stdout and f"agent: {output}" in done.stdout
     result = json.loads((output / "result.json").read_text())
-    assert result["world"] == "imagination" and result["real_steps"] == 20_000 and result["seed"] == 3
+    assert result["world"] == "imagination" and result["real_steps"] == 100_000 and result["seed"] == 3
     trial = result["trial"]["ppo"]
     assert len(trial["physical_returns"]) == 3
     assert trial["physical"]["value"] == pytest.approx(np.mean(trial["physical_returns"]), abs=1e-3)

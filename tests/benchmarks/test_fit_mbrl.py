@@ -91,7 +91,13 @@ def run(*arguments, path=""):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("rival")
-    small = ["datasets/collect_episodes.py", "task=reacher", "cameras=[]", "workers=1"]
+    small = [
+        "datasets/collect_episodes.py",
+        "task=reacher",
+        "behaviours={random:1,smooth:1}",
+        "cameras=[]",
+        "workers=1",
+    ]
     for given in (["num_steps=600", "output={}/data"], ["num_steps=300", "seed=1000", "output={}/held_out"]):
         done = run(*small, *(value.format(place) for value in given))
         assert done.returncode == 0, done.stderr

@@ -29,7 +29,7 @@ def run(*arguments):
 def place(tmp_path_factory):
     """A folder with data, two models that have hardly learnt, a held-out recording of longer episodes, and a rival."""
     place = tmp_path_factory.mktemp("prediction")
-    small = ["task=reacher", "cameras=[]", "workers=1"]
+    small = ["task=reacher", "behaviours={random:1,smooth:1}", "cameras=[]", "workers=1"]
     tiny = ["updates=20", "batch_size=32", "members=2", "width=16", "layers=1", "longest_horizon=2"]
     for command in (
         ["datasets/collect_episodes.py", *small, "num_steps=600", f"output={place}/data"],
@@ -126,7 +126,15 @@ def test_bad_input_is_named_and_writes_nothing(program, place, arguments, argume
 
 
 def test_a_model_of_another_recording_is_refused(place, arguments, tmp_path):
-    small = ["task=reacher", "cameras=[]", "workers=1", "num_steps=300", "seed=5", f"output={tmp_path}/other"]
+    small = [
+        "task=reacher",
+        "behaviours={random:1,smooth:1}",
+        "cameras=[]",
+        "workers=1",
+        "num_steps=300",
+        "seed=5",
+        f"output={tmp_path}/other",
+    ]
     assert run("datasets/collect_episodes.py", *small).returncode == 0
     done = run("benchmarks/measure_prediction.py", *arguments, f"train={tmp_path}/other", f"output={place}/bad")
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1

@@ -17,7 +17,7 @@ from wm_gym.physics.camera import why_no_camera
 from wm_gym.policies import Policy
 
 PROGRAM = Path(__file__).parents[2] / "datasets" / "collect_episodes.py"
-TINY = ("task=reacher", "camera.width=32", "camera.height=32", "workers=1")
+TINY = ("task=reacher", "behaviours={random:1,smooth:1}", "camera.width=32", "camera.height=32", "workers=1")
 HAS_CAMERA = why_no_camera() is None
 
 
