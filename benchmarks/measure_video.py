@@ -160,8 +160,9 @@ def _film(trained: TrainedModel, camera: str, windows: VideoWindows, folder: Pat
         for step, latent in enumerate(latents)
     ]
     rate = max(1, round(1 / trained.task.control_dt))
+    sha256 = str(trained.manifest["files"]["model.safetensors"])
     pictures = {
-        "film.mp4": compare_frames(one.truth[0], drawn, np.array(doubts), rate, trained.task.name),
+        "film.mp4": compare_frames(one.truth[0], drawn, np.array(doubts), rate, trained.task.name, sha256),
         "strip.png": strip(one.truth[0], drawn, [h for h in (1, 5, 10, 25, 50) if h <= len(drawn)]),
     }
     for name, content in pictures.items():

@@ -18,6 +18,7 @@ import numpy as np
 
 from wm_gym.errors import DataError, WorldModelError
 from wm_gym.evaluation.statistics import clustered_mean_interval
+from wm_gym.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if after != before:
             print(f"error: {chosen.readme} is out of date; run python benchmarks/update_readme.py", file=sys.stderr)
         return int(after != before)
-    chosen.readme.write_text(after, encoding="utf-8")
+    with replacing(chosen.readme) as partial:
+        partial.write_text(after, encoding="utf-8")
     print(f"{len(MARKED.findall(after))} tables in {chosen.readme}")
     return 0
 

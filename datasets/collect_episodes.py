@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import shlex
 import sys
@@ -25,6 +24,7 @@ from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.errors import ConfigError
+from wm_gym.files import write_json
 from wm_gym.physics.camera import why_no_camera
 from wm_gym.physics.collect import Job, Recipe, Recorder, record_episodes
 from wm_gym.physics.tasks import task_spec
@@ -231,8 +231,7 @@ def _conclude(dataset: Dataset, task: TaskSpec) -> None:
         "behaviours": rows,
         "digest": dataset.digest(),
     }
-    path = dataset.folder / "result.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(dataset.folder / "result.json", result)
     print(f"\nwritten: {dataset.folder}")
 
 

@@ -142,8 +142,9 @@ def test_a_film_and_a_strip(moving_dot, windows):
     world = DotWorld(moving_dot)
     latents = imagine_steps(world, observe_context(world, "eye", windows), windows.actions[:, CONTEXT:])
     drawn = draw_frames(world, "eye", latents)
-    film = compare_frames(windows.truth[0], drawn[0], np.linspace(0, 1, HORIZON), 10, "dot")
+    film = compare_frames(windows.truth[0], drawn[0], np.linspace(0, 1, HORIZON), 10, "dot", "abc123")
     with av.open(io.BytesIO(film)) as container:
+        assert container.metadata["comment"] == "imagined by wm_gym model sha256 abc123"
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(shown) == HORIZON + 10 and shown[0].shape == (296, 720, 3)
     assert strip(windows.truth[0], drawn[0], (1, 5, 10))[:4] == b"\x89PNG"

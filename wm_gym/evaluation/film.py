@@ -20,8 +20,6 @@ _PHYSICS, _IMAGINED = (86, 180, 233), (230, 159, 0)
 _INK, _PAPER = (235, 235, 235), (24, 26, 30)
 _HEADER, _BORDER, _GAP = 44, 4, 8
 _HOLD_SECONDS = 0.8
-IMAGINED_BY = "imagined by wm_gym model sha256 "
-"""How the comment in the metadata of a film begins; the hash of the model's weights follows."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def make_film(
         raise ValueError("a film needs at least one pair of episodes")
     height, width = reel[0].shape[:2]
     return Film(
-        encode_video(reel, frames_per_second, f"{IMAGINED_BY}{model_sha256 or 'a model that was never saved'}"),
+        encode_video(reel, frames_per_second, imagined_by(model_sha256)),
         _encode_picture(strip),
         width,
         height,
@@ -85,6 +83,11 @@ def make_film(
         frames_per_second,
         moments,
     )
+
+
+def imagined_by(model_sha256: str) -> str:
+    """The comment in the metadata of every film of imagined frames."""
+    return f"imagined by wm_gym model sha256 {model_sha256 or '(never saved)'}"
 
 
 def encode_video(frames: Sequence[FrameArray], frames_per_second: int, comment: str) -> bytes:
@@ -138,7 +141,7 @@ def _panel(
     body = picture.copy()
     cv2.rectangle(body, (0, 0), (body.shape[1] - 1, body.shape[0] - 1), colour, 2 * _BORDER)
     if colour == _IMAGINED:
-        _mark(body)
+        mark_imagined(body)
     if step >= len(frames):
         _write(body, "ended", (14, body.shape[0] - 16), colour, 0.6)
     return np.concatenate([header, body], axis=0)
@@ -154,13 +157,13 @@ def _stills(left: Sequence[FrameArray], right: Sequence[FrameArray], steps: Sequ
             picture = cv2.resize(shown, (150, 150), interpolation=cv2.INTER_AREA).astype(np.uint8)
             cv2.rectangle(picture, (0, 0), (149, 149), colour, 4)
             if colour == _IMAGINED:
-                _mark(picture)
+                mark_imagined(picture)
             pictures.append(picture)
         rows.append(np.concatenate(pictures, axis=1))
     return np.concatenate(rows, axis=0).astype(np.uint8)
 
 
-def _mark(picture: FrameArray) -> None:
+def mark_imagined(picture: FrameArray) -> None:
     """Write what it is into an imagined picture itself: a frame that is cut out of the film keeps the mark."""
     right = picture.shape[1] - 2 * _BORDER
     cv2.rectangle(picture, (right - 70, 2 * _BORDER), (right, 2 * _BORDER + 18), _PAPER, cv2.FILLED)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from wm_gym.evaluation.film import encode_video
+from wm_gym.evaluation.film import encode_video, imagined_by, mark_imagined
 from wm_gym.types import FloatArray, FrameArray
 
 _SIDE = 240  # pixels of a panel
@@ -16,9 +16,14 @@ _STILL = 120
 
 
 def compare_frames(
-    truth: FrameArray, imagined: FrameArray, uncertainty: FloatArray, frames_per_second: int, title: str
+    truth: FrameArray,
+    imagined: FrameArray,
+    uncertainty: FloatArray,
+    frames_per_second: int,
+    title: str,
+    model_sha256: str,
 ) -> bytes:
-    """An mp4 of one window.
+    """An mp4 of one window; its metadata name the model.
 
     Args:
         truth: (T, h, w, 3) uint8.
@@ -26,12 +31,14 @@ def compare_frames(
         uncertainty: (T,) as ``info["uncertainty"]``.
         frames_per_second: of the robot's own clock.
         title: shown above.
+        model_sha256: of the weights of the model that imagined.
     """
     pages = [
         _page(frame, drawn, f"{title}   step {step + 1} of {len(truth)}   uncertainty {doubt:.2f}")
         for step, (frame, drawn, doubt) in enumerate(zip(truth, imagined, uncertainty, strict=True))
     ]
-    return encode_video([*pages, *[pages[-1]] * frames_per_second], frames_per_second, title)
+    reel = [*pages, *[pages[-1]] * frames_per_second]
+    return encode_video(reel, frames_per_second, imagined_by(model_sha256))
 
 
 def strip(truth: FrameArray, imagined: FrameArray, steps: Sequence[int]) -> bytes:
@@ -39,7 +46,9 @@ def strip(truth: FrameArray, imagined: FrameArray, steps: Sequence[int]) -> byte
     columns = []
     for step in steps:
         panels = [truth[step - 1], imagined[step - 1], _difference(truth[step - 1], imagined[step - 1])]
-        columns.append(np.concatenate([_enlarged(panel, _STILL) for panel in panels]))
+        stills = [_enlarged(panel, _STILL) for panel in panels]
+        mark_imagined(stills[1])
+        columns.append(np.concatenate(stills))
     done, encoded = cv2.imencode(".png", np.concatenate(columns, axis=1)[..., ::-1])
     assert done, "PNG is always at hand in OpenCV"
     return bytes(encoded)
@@ -47,6 +56,7 @@ def strip(truth: FrameArray, imagined: FrameArray, steps: Sequence[int]) -> byte
 
 def _page(truth: FrameArray, imagined: FrameArray, words: str) -> FrameArray:
     panels = [_enlarged(panel, _SIDE) for panel in (truth, imagined, _difference(truth, imagined))]
+    mark_imagined(panels[1])
     body = np.concatenate(panels, axis=1)
     head, foot = (np.full((28, body.shape[1], 3), _PAPER, np.uint8) for _ in range(2))
     for number, name in enumerate(("MuJoCo", "imagination", "difference")):
