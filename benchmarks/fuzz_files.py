@@ -226,9 +226,9 @@ def examine(config: FuzzConfig, work: Path, folder: Path, number: int) -> Outcom
         result, said = "refused", found
     elif checked == "read" and (used == "refused" or lies) and kind.verified:
         result, said = "missed", f"verify finds nothing wrong; loading says: {said or 'nothing either'}"
-    elif seconds > config.seconds:
+    if result in GOOD and seconds > config.seconds:
         result = "slow"
-    elif megabytes > config.megabytes:
+    elif result in GOOD and megabytes > config.megabytes:
         result = "memory"
     if result not in GOOD:
         renew(damaged, Path(config.output) / "faults" / str(number))

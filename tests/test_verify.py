@@ -7,6 +7,8 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -316,3 +318,11 @@ def test_returns_that_do_not_follow_from_the_steps_are_named(report, tmp_path):
     (folder / "MANIFEST.json").unlink()
     found = "\n".join(faults(folder))
     assert "trajectories.parquet: damaged parquet" in found and "MANIFEST.json: cannot be read" in found
+
+
+def test_names_that_are_no_text_are_named(report, tmp_path):
+    folder = shutil.copytree(report, tmp_path / "report")
+    table = pq.read_table(folder / "trajectories.parquet")
+    nonsense = pa.array([b"\xdb\xe3"] * table.num_rows).view(pa.string())
+    pq.write_table(table.set_column(2, table.schema.field(2), nonsense), folder / "trajectories.parquet")
+    assert "trajectories.parquet: damaged parquet" in "\n".join(faults(folder))

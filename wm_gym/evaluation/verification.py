@@ -58,6 +58,7 @@ def _read_trajectories(path: Path) -> pa.Table:
     """The table, if its columns are those that were written."""
     try:
         table = open_parquet(path).read(use_threads=False)
+        table.validate(full=True)  # that text is text, among other things
     except UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: damaged parquet ({reason}); {_REMEDY}") from error
