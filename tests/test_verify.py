@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -147,6 +148,15 @@ def test_of_each_kind_nothing_is_wrong(request, kind, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"{folder}: {kind}" and said[-1] == "nothing is wrong"
     assert all(line.endswith(" ok") for line in said[1:-1]) and len(said) > 4
+
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = [*(ROOT / "wm_gym" / "zoo").iterdir(), *(ROOT / "datasets" / "behaviours").glob("*/*")]
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.relative_to(ROOT).as_posix())
+def test_of_what_is_shipped_nothing_is_wrong(folder):
+    assert faults(folder) == []
 
 
 def test_as_a_person_runs_it(model, tmp_path):

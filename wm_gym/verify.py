@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     try:
         print(f"{folder}: {find_kind(folder).name}")
-        checks = list(tqdm(verify_folder(folder), desc="verify", unit="check", leave=False, file=sys.stderr))
+        checks = list(tqdm(verify_folder(folder), desc="verify", unit="check", leave=False, disable=None))
     except WorldModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
