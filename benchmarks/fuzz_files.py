@@ -243,8 +243,9 @@ def attempt(action: Callable[[], None]) -> tuple[str, str, float]:
         action()
     except WorldModelError as error:
         result, said = "refused", str(error)
-        if isinstance(error.__cause__, MemoryError) or "you tried to allocate" in said:
-            result = "memory"  # it would have taken more, had it been let
+        short = isinstance(error.__cause__, MemoryError) and type(error.__cause__).__module__ != "av.error"
+        if short or "you tried to allocate" in said:  # FFmpeg says so of what it refuses, whatever memory there is
+            result = "memory"
         elif len(said.splitlines()) != 1:
             result = "untidy"
     except MemoryError as error:

@@ -252,6 +252,12 @@ FAULTS = {
     "provenance": (lambda f: edit_json(f / MANIFEST, versions=[]), r"'versions' is no dict"),
     "no rows": (drop_rows(12), r"0 rows, meta/episodes promises 12: episode 0 is incomplete"),
     "rewards as text": (set_type("next.reward", str), r"column 'next.reward' holds"),
+    "times of fifty": (
+        lambda f: rewrite_table(f, lambda columns: columns.update(timestamp=np.zeros((12, 50), np.float32))),
+        r"column 'timestamp' has 50 numbers a row",
+    ),
+    "rows counted in floats": (set_type("index", np.float32), r"column 'index' holds float32"),
+    "positions as flags": (set_type("privileged.qpos", bool), r"column 'privileged.qpos' holds bool"),
     "flags as numbers": (set_type("is_final", np.float32), r"column 'is_final' holds float32"),
     "episodes as floats": (set_type("episode_index", np.float64), r"column 'episode_index' holds float64"),
     "length unknown": (edit_episodes("length", pa.array([5, None, 4])), r"meta/episodes/.*: column 'length' has holes"),

@@ -20,6 +20,13 @@ from wm_gym.types import TaskSpec
 
 _FLAGS = (tables.TERMINATED, tables.TRUNCATED, tables.FINAL)
 _NUMBERS = ("episode_index", "frame_index")
+_KINDS = {
+    "b": (*_FLAGS, tables.DONE),
+    "iu": (*_NUMBERS, "index", "task_index"),
+    "f": (tables.STATE, tables.ACTION, tables.REWARD, tables.QPOS, tables.QVEL, "timestamp"),
+}
+"""Kind of number -> columns that must be of it."""
+_SPARED = (tables.DONE, "timestamp", "index", "task_index")  # LeRobot's own, which nothing here needs
 
 
 def table_faults(path: Path, columns: tables.Columns, rows: np.ndarray[Any, Any], task: TaskSpec) -> Iterator[str]:
@@ -47,13 +54,13 @@ def table_faults(path: Path, columns: tables.Columns, rows: np.ndarray[Any, Any]
 def _shape_faults(path: Path, columns: tables.Columns, task: TaskSpec) -> Iterator[str]:
     """Which columns are missing, or of another width or kind."""
     sizes = {tables.STATE: task.observation_space.size, tables.ACTION: task.action_space.size, tables.REWARD: 1}
-    sizes |= dict.fromkeys((*_FLAGS, *_NUMBERS), 1)
+    sizes |= dict.fromkeys((*_FLAGS, *_NUMBERS, *(name for name in _SPARED if name in columns)), 1)
     for name, size in sizes.items():
         found = 0 if name not in columns else int(np.prod(columns[name].shape[1:]))
         if found != size:
             yield f"{path}: column {name!r} has {found} numbers a row, task {task.name!r} {size}; {REMEDY}"
     for name, values in columns.items():
-        kind = "b" if name in _FLAGS else "iu" if name in _NUMBERS else "f" if name in sizes else "fiub"
+        kind = next((kind for kind, names in _KINDS.items() if name in names), "fiub")
         if values.dtype.kind not in kind:
             yield f"{path}: column {name!r} holds {values.dtype}; {REMEDY}"
 
