@@ -55,11 +55,10 @@ class TrainConfig:
     members: int = field(default=5, metadata={"help": "networks in the ensemble"})
     width: int = field(default=200, metadata={"help": "units of a layer"})
     layers: int = field(default=3, metadata={"help": "hidden layers"})
-    updates: int = field(default=8000, metadata={"help": "gradient steps"})
+    updates: int = field(default=12_000, metadata={"help": "gradient steps"})
     batch_size: int = field(default=320, metadata={"help": "windows per gradient step"})
     longest_horizon: int = field(default=16, metadata={"help": "steps a window is imagined for at the end of training"})
     learning_rate: float = field(default=2e-3, metadata={"help": "at the start of the cosine"})
-    patience: int = field(default=8, metadata={"help": "evaluations without improvement before stopping"})
     family: str = field(default="state", metadata={"help": "what is modelled: state or camera"})
     cameras: list[str] | None = field(default=None, metadata={"help": "family=camera: names; null for all"})
     proprioception: bool = field(default=False, metadata={"help": "family=camera: the state is a sensor beside them"})
@@ -69,7 +68,7 @@ class TrainConfig:
     skip_bad: bool = field(default=False, metadata={"help": "family=camera: leave episodes with bad video out"})
 
     def fit_config(self) -> FitConfig:
-        """The curriculum climbs 1, 1, 2, 4, ... to the longest horizon."""
+        """The curriculum climbs 1, 2, 4, ... to the longest horizon."""
         if self.family not in ("state", "camera"):
             raise ConfigError(f"family={self.family!r}: state or camera")
         if not 0 <= self.augment <= 1:
@@ -78,19 +77,18 @@ class TrainConfig:
             raise ConfigError(f"longest_horizon={self.longest_horizon}: a power of two is needed")
         if self.members < 2:
             raise ConfigError(f"members={self.members}: at least 2, or nothing tells how far they disagree")
-        for name in ("updates", "batch_size", "width", "layers", "patience", "frame_updates", "frame_batch"):
+        for name in ("updates", "batch_size", "width", "layers", "frame_updates", "frame_batch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate={self.learning_rate}: a number between 0 and 1 is needed")
-        climb = tuple(2**power for power in range(self.longest_horizon.bit_length()))
+        horizons = tuple(2**power for power in range(self.longest_horizon.bit_length()))
         return FitConfig(
             updates=self.updates,
             batch_size=self.batch_size,
-            horizons=(1, *climb),
+            horizons=horizons,
             learning_rate=self.learning_rate,
             evaluate_every=max(1, self.updates // 20),
-            patience=self.patience,
         )
 
     def frame_config(self) -> FitConfig:
@@ -101,7 +99,6 @@ class TrainConfig:
             horizons=(0,),
             learning_rate=self.learning_rate,
             evaluate_every=max(1, self.frame_updates // 20),
-            patience=self.patience,
         )
 
 

@@ -234,7 +234,7 @@ def test_it_learns_the_pendulum():
 def test_an_interrupted_fit_ends_with_the_same_weights(tmp_path):
     episodes = [pendulum(s) for s in range(10)]
     held_out = segment_of([pendulum(s) for s in range(100, 104)])
-    config = FitConfig(updates=30, batch_size=12, horizons=(1, 2), evaluate_every=5, patience=99)
+    config = FitConfig(updates=30, batch_size=12, horizons=(1, 2), evaluate_every=5)
 
     class InterruptedFitError(Exception):
         pass

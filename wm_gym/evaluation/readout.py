@@ -131,7 +131,7 @@ def train_readout(
     readout = ReadOut(training.frames.shape[1], training.frames.shape[2], training.places)
     count = min(1024, len(validation.rows))
     held_out = validation.take(np.linspace(0, len(validation.rows) - 1, count).round().astype(int))
-    plan = FitConfig(updates, 96, (0,), learning_rate=2e-3, evaluate_every=max(1, updates // 10), patience=updates)
+    plan = FitConfig(updates, 96, (0,), learning_rate=2e-3, evaluate_every=max(1, updates // 10))
 
     def error(reader: ReadOut, segment: Segment) -> Tensor:
         missed = reader.places(segment.frames["frame"][:, 0].numpy()) - segment.observations[:, 0].numpy()

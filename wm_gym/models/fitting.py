@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,26 +30,29 @@ from wm_gym.types import Segment
 class FitConfig:
     """How long and how carefully to train."""
 
-    updates: int = 8000
+    updates: int = 12_000
     batch_size: int = 320
     """Windows per update, dealt out over the members."""
-    horizons: tuple[int, ...] = (1, 1, 2, 4, 8, 16)
-    """Imagined steps per window: the curriculum. Training climbs it in ``climb`` of the updates, then stays."""
-    climb: float = 0.3
+    horizons: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Imagined steps per window, one stage of the training each."""
     learning_rate: float = 2e-3
     final_learning_rate: float = 1e-5
     weight_decay: float = 1e-5
     clip: float = 1.0
     ema: float = 0.998
-    evaluate_every: int = 400
-    patience: int = 8
-    """Evaluations without an improvement after which training stops."""
+    evaluate_every: int = 600
     selection_horizon: int = 50
     """Steps of the open-loop error that chooses the weights."""
 
     def horizon(self, update: int) -> int:
-        """Imagined steps at this update."""
-        stage = int(update / max(1.0, self.climb * self.updates) * (len(self.horizons) - 1))
+        """Imagined steps at this update: half of the arithmetic climbs, each stage costing the same; half stays on top.
+
+        An update of one step costs a tenth of one of sixteen, and is what makes the first steps exact (docs/log.md).
+        """
+        shares = [1 / max(1, horizon) for horizon in self.horizons]
+        shares[-1] *= max(1, len(shares) - 1)
+        done = update / self.updates * sum(shares)
+        stage = bisect_right(list(accumulate(shares)), done)
         return self.horizons[min(stage, len(self.horizons) - 1)]
 
     def rate(self, update: int) -> float:
@@ -113,7 +118,7 @@ def fit(
         state.load(checkpoint)
         on_update(state.update)
     progress = state.progress(math.nan, {})
-    while state.update < config.updates and state.stale < config.patience:
+    while state.update < config.updates:
         parts = state.step(windows)
         on_update(state.update)
         if state.update % config.evaluate_every == 0 or state.update == config.updates:
@@ -140,7 +145,7 @@ class _Training:
         self.optimizer = torch.optim.AdamW(
             self.learning, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self.update, self.stale, self.best_update = 0, 0, 0
+        self.update, self.best_update = 0, 0
         self.best_error = math.inf
         self.clocks, self.started = (0.0, 0.0), (time.perf_counter(), time.process_time())
 
@@ -167,13 +172,10 @@ class _Training:
         return {name: value.item() for name, value in loss.parts.items()}
 
     def judge(self, error: float) -> None:
-        """Keep the averaged weights if they are the best so far; only the full horizon counts against patience."""
-        climbing = self.config.horizon(self.update) < self.config.horizons[-1]
+        """Keep the averaged weights if they are the best so far."""
         if error < self.best_error:
-            self.best_error, self.best_update, self.stale = error, self.update, 0
+            self.best_error, self.best_update = error, self.update
             self.best = {name: value.clone() for name, value in self.average.state_dict().items()}
-        elif not climbing:
-            self.stale += 1
 
     def progress(self, error: float, parts: dict[str, float]) -> FitProgress:
         return FitProgress(self.update, error, self.best_error, self.best_update, *self.seconds(), parts)
@@ -187,7 +189,7 @@ class _Training:
     def save(self, path: Path) -> None:
         tensors = dict(self._named())
         tensors["generator"] = self.generator.get_state()
-        tensors["counts"] = torch.tensor([self.update, self.stale, self.best_update])
+        tensors["counts"] = torch.tensor([self.update, self.best_update])
         tensors["figures"] = torch.tensor([self.best_error, *self.seconds()], dtype=torch.float64)
         write_tensors(path, tensors)
 
@@ -205,7 +207,7 @@ class _Training:
             with torch.no_grad():
                 value.copy_(tensors[name])
         self.generator.set_state(tensors["generator"])
-        self.update, self.stale, self.best_update = (int(v) for v in tensors["counts"])
+        self.update, self.best_update = (int(v) for v in tensors["counts"])
         self.best_error, *clocks = tensors["figures"].tolist()
         self.clocks = clocks[0], clocks[1]
 

@@ -219,7 +219,7 @@ class _Loop(BaseCallback):
         climb = tuple(2**power for power in range(config.fit_horizon.bit_length()))
         fit_config = FitConfig(
             updates=updates,
-            horizons=(config.fit_horizon,) if self._fitted else (1, *climb),
+            horizons=(config.fit_horizon,) if self._fitted else climb,
             learning_rate=1e-3 if self._fitted else 2e-3,
             ema=0.99,
             evaluate_every=max(1, updates // 4),
