@@ -130,3 +130,20 @@ def test_a_panel_that_the_imagination_pays_alike_ranks_nothing():
     assert {entry["name"]: entry["verdict"] for entry in found["gates"]}["spearman"] == "FAIL"
     alike = [record | {"return": 1.0} for record in rows]
     assert "the same in MuJoCo" in ranking.judge(alike, {}, rng())["reason"]
+
+
+def played(policy, world, lengths):
+    return [
+        {"policy": policy, "kind": "trained", "episode": n, "world": world, "return": float(length), "length": length}
+        | {"terminated": True, "invalid": False, "supported": None}
+        for n, length in enumerate(lengths)
+    ]
+
+
+def test_lengths_correlate_over_policies():
+    lengths = {"a": (10, 10), "b": (20, 40), "c": (30, 10)}
+    rows = [row for name, (real, dream) in lengths.items() for row in played(name, "physics", [real] * 2)]
+    rows += [row for name, (real, dream) in lengths.items() for row in played(name, "imagination", [dream] * 2)]
+    assert ranking.judge(rows, {}, rng())["length_pearson"]["value"] == pytest.approx(0.0, abs=1e-12)
+    same = [row | {"length": 50} for row in rows]
+    assert ranking.judge(same, {}, rng())["length_pearson"] is None

@@ -36,6 +36,8 @@ def ranking(section: Plain) -> str:
         "absolute_error": "mean absolute error",
     }
     rows = [("", [name, interval(section[key]), interval(section["floor"][key])]) for key, name in names.items()]
+    if section["length_pearson"]:
+        rows.append(("", ["Pearson's correlation of episode lengths", interval(section["length_pearson"]), ""]))
     saved = section["episodes_saved"]
     worth = ""
     if saved:

@@ -95,6 +95,7 @@ def judge(records: Sequence[Record], known: Mapping[str, Any], generator: np.ran
         "range": span,
         **figures,
         "floor": ranking.plain_figures(floor),
+        "length_pearson": _lengths(records, names, generator),
         "permutation_p": ranking.permutation_p(physical.mean(1), imagined.mean(1), generator),
         "panel": [_row(name, records, physical[i], imagined[i], generator) for i, name in enumerate(names)],
         "episodes_saved": _saved(physical, imagined, generator),
@@ -115,9 +116,17 @@ def _known(figure: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if np.isfinite(value) else None for key, value in figure.items()}
 
 
-def _matrix(records: Sequence[Record], names: Sequence[str], world: str) -> FloatArray:
-    """(k, E) returns."""
-    return np.stack([column(of(records, policy=name, world=world), "return") for name in names])
+def _lengths(records: Sequence[Record], names: Sequence[str], generator: np.random.Generator) -> Plain | None:
+    """How the policies' episode lengths correlate between the worlds; None where every episode is as long."""
+    physical, imagined = (_matrix(records, names, world, "length") for world in ("physics", "imagination"))
+    if np.ptp(physical.mean(1)) == 0 or np.ptp(imagined.mean(1)) == 0:
+        return None
+    return ranking.rank_panel(physical, imagined, generator)["pearson"].to_dict()
+
+
+def _matrix(records: Sequence[Record], names: Sequence[str], world: str, what: str = "return") -> FloatArray:
+    """(k, E) of each policy and episode."""
+    return np.stack([column(of(records, policy=name, world=world), what) for name in names])
 
 
 def _row(
