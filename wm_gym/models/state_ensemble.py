@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wm_gym.errors import ConfigError
+from wm_gym.models.members import MEAN, deal_rows, draw_members, show_member
 from wm_gym.models.normalization import Normalizer
 from wm_gym.models.world_model import Loss, WorldModel
 from wm_gym.types import Episode, LatentState, Observation, Prediction, Segment, TaskSpec
@@ -109,7 +110,7 @@ class StateEnsemble(WorldModel):
         believed = LatentState(
             {
                 "trajectories": embedding.unsqueeze(1).repeat(1, self.shape.members, 1),
-                "member": torch.full((rows,), -1, device=embedding.device) if latent is None else latent["member"],
+                "member": torch.full((rows,), MEAN, device=embedding.device) if latent is None else latent["member"],
                 "reward": embedding.new_zeros(rows),
                 "continuation": embedding.new_ones(rows),
                 "spread": embedding.new_zeros(rows),
@@ -119,11 +120,10 @@ class StateEnsemble(WorldModel):
 
     def choose(self, latent: LatentState, noise: Tensor | None) -> LatentState:
         """Draw the member whose trajectory a row shows; None for the mean of all."""
-        if noise is None:
-            member = torch.full_like(latent["member"], -1)
-        else:
-            member = (noise[:, 0] * self.shape.members).long().clamp(max=self.shape.members - 1)
-        return LatentState({**latent.values, "member": member})
+        member = latent["member"]
+        return LatentState(
+            {**latent.values, "member": draw_members(noise, len(member), self.shape.members, member.device)}
+        )
 
     def imagine(self, latent: LatentState, action: Tensor, noise: Tensor | None = None) -> LatentState:
         """Advance every member's own trajectory by one step, all with the same noise."""
@@ -141,8 +141,8 @@ class StateEnsemble(WorldModel):
             {
                 "trajectories": following.transpose(0, 1),
                 "member": latent["member"],
-                "reward": _shown(reward.transpose(0, 1), latent["member"]),
-                "continuation": _shown(torch.sigmoid(-logit).transpose(0, 1), latent["member"]),
+                "reward": show_member(reward.transpose(0, 1), latent["member"]),
+                "continuation": show_member(torch.sigmoid(-logit).transpose(0, 1), latent["member"]),
                 "spread": self.normalizer.error(following - following.mean(0)).square().mean(0).sqrt(),
             }
         )
@@ -153,7 +153,7 @@ class StateEnsemble(WorldModel):
             reward=latent["reward"],
             continuation=latent["continuation"],
             spread=latent["spread"],
-            state=self._project(_shown(latent["trajectories"], latent["member"])),
+            state=self._project(show_member(latent["trajectories"], latent["member"])),
         )
 
     def loss(self, segment: Segment, horizon: int) -> Loss:
@@ -163,7 +163,7 @@ class StateEnsemble(WorldModel):
         accumulated, and a sampled rollout would then add that error anew at every step. Members do not share rows.
         """
         members = self.shape.members
-        rows = _deal(len(segment.actions), members, segment.actions.device)
+        rows = deal_rows(len(segment.actions), members, segment.actions.device)
         observed, mask = segment.observations[rows], segment.mask[rows][:, :, :horizon]
         actions = self.normalizer.action(segment.actions[rows])
         state, likelihood = observed[:, :, 0], observed.new_zeros(())
@@ -281,17 +281,3 @@ class EnsembleMLP(nn.Module):
 
 def _standard_normal(uniform: Tensor) -> Tensor:
     return torch.erfinv(2 * uniform - 1) * 2**0.5
-
-
-def _shown(values: Tensor, member: Tensor) -> Tensor:
-    """Pick from (B, M, ...) each row's member, or the mean over members where it is -1."""
-    index = member.clamp(min=0).view(-1, *(1,) * (values.dim() - 1)).expand(-1, 1, *values.shape[2:])
-    chosen = values.gather(1, index).squeeze(1)
-    mask = (member < 0).view(-1, *(1,) * (chosen.dim() - 1))
-    return torch.where(mask, values.mean(1), chosen)
-
-
-def _deal(rows: int, members: int, device: torch.device) -> Tensor:
-    """Row numbers (M, ceil(rows / M)): as good as disjoint, and any number of rows will do."""
-    each = -(-rows // members)
-    return (torch.arange(members * each, device=device) % rows).view(members, each)
