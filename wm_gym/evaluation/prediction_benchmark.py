@@ -17,7 +17,7 @@ import numpy as np
 
 from wm_gym.evaluation import prediction, survival
 from wm_gym.evaluation.held_out import HeldOut
-from wm_gym.evaluation.open_loop import number_label
+from wm_gym.evaluation.labels import number_label
 from wm_gym.evaluation.prediction import Predicted, Scale
 from wm_gym.evaluation.report import plain
 from wm_gym.evaluation.resampling import Figure, Resampled, Resampling, weighted_mean

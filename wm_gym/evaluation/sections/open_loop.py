@@ -11,7 +11,7 @@ import numpy as np
 from wm_gym.evaluation import baselines, prediction
 from wm_gym.evaluation.bench import HELD_OUT_SEED, Bench
 from wm_gym.evaluation.held_out import HeldOut
-from wm_gym.evaluation.open_loop import HORIZONS, number_label
+from wm_gym.evaluation.labels import number_label
 from wm_gym.evaluation.prediction import PredictionError
 from wm_gym.evaluation.records import Record, of, ragged
 from wm_gym.evaluation.sections.section import Measured, Plain, Section
@@ -28,6 +28,7 @@ NAMES = {
     "velocity": "constant velocity",
     "arx": "linear model (ARX)",
 }
+HORIZONS = (1, 10, 50, 100, 200, 500, 1000)
 SKILL_AT = 10
 """Steps of the short rollouts that augment data."""
 SKILL_GATE = 0.5

@@ -20,9 +20,6 @@ from wm_gym.evaluation.verdicts import gate
 from wm_gym.evaluation.worlds import LearnedWorld
 from wm_gym.types import Episode, FloatArray
 
-ENOUGH = 20
-"""Policies below which a ranking is not claimed to be tested."""
-
 
 def measure(bench: Bench) -> Measured:
     """Play every policy of the panel in both worlds, from the same starts."""
