@@ -149,16 +149,6 @@ def score(
     )
 
 
-def reward_error(
-    predicted: FloatArray, held_out: HeldOut, scale: Scale, generator: np.random.Generator
-) -> CurveInterval:
-    """Error of the reward of each step (N, H), in standard deviations of the data's rewards."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        error = (predicted - held_out.future_rewards) / scale.reward
-    error = np.where(np.isfinite(error), np.clip(error, -FAILED, FAILED), FAILED)
-    return statistics.root_mean_square_interval(np.square(error), held_out.running, generator)
-
-
 def skill(
     model: PredictionError, baselines: Sequence[PredictionError], held_out: HeldOut, generator: np.random.Generator
 ) -> tuple[CurveInterval, list[str]]:
