@@ -103,8 +103,8 @@ def render_zoo(results: Path) -> str:
     lines = [
         "",
         f"| robot | fits | {' | '.join(f'nRMSE at {horizon}' for horizon in ZOO_HORIZONS)} | best naive at 50 "
-        "| holds for | MuJoCo's floor | mbrl-lib |",
-        "|---|---:|" + "---:|" * (len(ZOO_HORIZONS) + 4),
+        "| holds for | MuJoCo's floor | share of it | mbrl-lib | times that |",
+        "|---|---:|" + "---:|" * (len(ZOO_HORIZONS) + 6),
     ]
     commands = []
     for path in paths:
@@ -128,6 +128,7 @@ def _zoo_line(content: Mapping[str, Any]) -> str:
         for row in content["predictors"]
         if row["kind"] in ("model", "rival", "floor")
     }
+    ratios = {row["kind"]: content["valid_time_ratios"].get(row["id"]) for row in content["predictors"]}
     held = times["model"]
     cells = [
         content["task"],
@@ -136,9 +137,15 @@ def _zoo_line(content: Mapping[str, Any]) -> str:
         f"{min(naive):.2f}" if naive else "",
         f"{held['value']:.0f} [{held['low']:.0f}, {held['high']:.0f}]",
         f"{times['floor']['value']:.0f}",
+        _ratio(ratios["floor"]),
         f"{times['rival']['value']:.0f}" if "rival" in times else "not yet measured",
+        _ratio(ratios["rival"]) if "rival" in times else "",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _ratio(found: Mapping[str, float]) -> str:
+    return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
 
 
 def _line(method: str, seed: str, row: Mapping[str, Any]) -> str:

@@ -75,7 +75,8 @@ def prediction(task, rival):
         "command": f"measure {task}",
         "machine": {"processor": "a processor", "cores": 2},
         "table": [{"horizon": horizon, "errors": {"wm_gym": interval, **naive}} for horizon in (1, 10, 50)],
-        "predictors": [{"kind": kind, "seeds": 3, "valid_time": time} for kind in kinds],
+        "predictors": [{"id": kind, "kind": kind, "seeds": 3, "valid_time": time} for kind in kinds],
+        "valid_time_ratios": {kind: {"value": 2.5, "low": 2, "high": 3} for kind in kinds[2:]},
     }
 
 
@@ -87,8 +88,8 @@ def test_the_zoo_has_a_row_for_every_robot(place):
     assert run(place).returncode == 0
     rows = [line for line in (place / "README.md").read_text().splitlines() if line.startswith("| ")][1:]
     assert rows == [
-        "| ant | 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60 | not yet measured |",
-        "| walker | 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60 | 60 |",
+        "| ant | 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60 | 2.50 [2.00, 3.00] | not yet measured |  |",
+        "| walker | 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60 | 2.50 [2.00, 3.00] | 60 | 2.50 [2.00, 3.00] |",
     ]
 
 
