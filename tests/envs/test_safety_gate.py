@@ -15,7 +15,7 @@ NOISE = 1e-3
 
 
 class RealMass(gym.Env):
-    """v' = v + a / 10 + wind + noise, x' = x + v' / 10, as the model has it; ``sense`` is what its sensors make of it."""
+    """v' = v + a / 10 + wind + noise, x' = x + v' / 10; ``sense`` is what its sensors make of (x, v)."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)

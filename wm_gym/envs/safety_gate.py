@@ -28,9 +28,9 @@ class SafetyGate(gym.Wrapper[Array, Array, Array, Array]):
     is not moved again.
 
     ``info["gate"]`` of every step holds ``alarm`` (True from the alarm on), ``acting`` (who chose this step's action:
-    ``policy``, ``fallback`` or ``nobody``), ``score`` and ``threshold``. From the alarm on ``score`` is that of the alarm,
-    and there are also its ``step``, its ``reason`` (``jump``, ``drift``, ``support`` or ``not finite``) and
-    ``dimension``, the observed number most at fault.
+    ``policy``, ``fallback`` or ``nobody``), ``score`` and ``threshold``. From the alarm on ``score`` is the alarm's,
+    beside its ``step``, its ``reason`` (``jump``, ``drift``, ``support`` or ``not finite``) and ``dimension``, the
+    observed number most at fault.
 
     A reading that is not finite raises an alarm; its last finite value is shown in its place.
     """

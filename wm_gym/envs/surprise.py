@@ -111,8 +111,8 @@ class GateCalibration:
         if place > len(held_out) or not usual:
             needed = math.ceil(1.5 * (math.ceil(1 / false_stop_rate - 1e-9) - 1)) + 1
             raise ConfigError(
-                f"{len(episodes)} episodes cannot tell a false_stop_rate of {false_stop_rate:g}: record about {needed}, "
-                "or allow more"
+                f"{len(episodes)} episodes cannot tell a false_stop_rate of {false_stop_rate:g}: record about "
+                f"{needed}, or allow more"
             )
         for number, episode in enumerate(episodes):
             if not (np.isfinite(episode.observations).all() and np.isfinite(episode.actions).all()):
