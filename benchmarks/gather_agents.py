@@ -32,12 +32,12 @@ def main(config: GatherConfig) -> None:
     if len(tasks) > 1:
         raise ConfigError(f"agents of several robots ({', '.join(tasks)}) do not share a table")
     machines = sorted({f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in results})
-    rows = [_row(result) for result in sorted(results, key=lambda r: (r["world"], r["algorithm"], r["seed"]))]
+    rows = [_row(result) for result in sorted(results, key=lambda r: (r["world"], _method(r), r["seed"]))]
     write_json(
         Path(config.output), {"command": "; ".join(_commands(results)), "machine": "; ".join(machines), "rows": rows}
     )
     for row in rows:
-        print(f"{row['method']:<24} seed {row['seed']}  {row['physical_return']:>10.2f}")
+        print(f"{row['method']:<36} seed {row['seed']}  {row['physical_return']:>10.2f}")
     print(f"results: {config.output}")
 
 
@@ -50,9 +50,9 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _commands(results: list[dict[str, Any]]) -> list[str]:
     """One command for each method, that of its first seed; the others differ in the seed and the output alone."""
-    methods: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    methods: dict[str, list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda r: int(r["seed"])):
-        methods.setdefault((result["world"], result["algorithm"]), []).append(result)
+        methods.setdefault(_method(result), []).append(result)
     described = []
     for _, members in sorted(methods.items()):
         others = ", ".join(str(member["seed"]) for member in members[1:])
@@ -60,12 +60,20 @@ def _commands(results: list[dict[str, Any]]) -> list[str]:
     return described
 
 
+def _method(result: dict[str, Any]) -> str:
+    """Algorithm and place, and what was done about uncertainty where something was."""
+    if result["world"] != "imagination":
+        return f"{result['algorithm'].upper()} in MuJoCo"
+    settings = result["settings"]
+    kept = {"report": "", "truncate": ", truncated", "penalize": f", penalized by {settings['penalty']:g}"}
+    return f"{result['algorithm'].upper()} in imagination{kept[settings['uncertainty']]}"
+
+
 def _row(result: dict[str, Any]) -> dict[str, Any]:
     figures = result["trial"][result["algorithm"]]
     imagined = figures["imagined"] if result["world"] == "imagination" else None
-    place = "imagination" if result["world"] == "imagination" else "MuJoCo"
     return {
-        "method": f"{result['algorithm'].upper()} in {place}",
+        "method": _method(result),
         "world": result["world"],
         "seed": result["seed"],
         "real_steps": result["real_steps"],

@@ -8,7 +8,7 @@ from pathlib import Path
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "gather_agents.py"
 
 
-def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", mean=-4.0):
+def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", mean=-4.0, uncertainty="report"):
     interval = {"value": mean, "low": mean - 1, "high": mean + 1}
     dreamt = {"value": mean + 2, "low": 0.0, "high": 0.0} if world == "imagination" else None
     trial = {algorithm: {"physical": interval, "imagined": dreamt, "gap": None, "physical_returns": [mean, mean]}}
@@ -20,6 +20,7 @@ def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", 
         "steps": 300,
         "real_steps": 100,
         "trial": trial,
+        "settings": {"uncertainty": uncertainty, "penalty": 0.5},
         "wall_seconds": 12.5,
         "command": f"python train {algorithm} seed={seed}",
         "machine": {"processor": "abacus", "cores": 2},
@@ -49,6 +50,17 @@ def test_rows_are_sorted_and_hold_what_the_agents_hold(tmp_path):
     ]
     assert table["rows"][0]["episode_returns"] == [-4.0, -4.0] and table["machine"] == "abacus, 2 cores"
     assert table["command"] == "python train ppo seed=0 (likewise seed 1); python train sac seed=0"
+
+
+def test_what_was_done_about_uncertainty_makes_another_method(tmp_path):
+    folders = [agent(tmp_path / kind, uncertainty=kind) for kind in ("report", "penalize", "truncate")]
+    done = gather(f"agents=[{','.join(map(str, folders))}]", f"output={tmp_path / 'table.json'}")
+    assert done.returncode == 0, done.stderr
+    methods = [row["method"] for row in json.loads((tmp_path / "table.json").read_text())["rows"]]
+    assert methods == [
+        "PPO in imagination",
+        *(f"PPO in imagination, {how}" for how in ("penalized by 0.5", "truncated")),
+    ]
 
 
 def test_agents_of_two_robots_share_no_table(tmp_path):
