@@ -87,9 +87,10 @@ def test_the_zoo_has_a_row_for_every_robot(place):
         (place / "results" / f"prediction_{task}.json").write_text(json.dumps(prediction(task, rival)))
     assert run(place).returncode == 0
     rows = [line for line in (place / "README.md").read_text().splitlines() if line.startswith("| ")][1:]
+    common, ratio = "| 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60", "2.50 [2.00, 3.00]"
     assert rows == [
-        "| ant | 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60 | 2.50 [2.00, 3.00] | not yet measured |  |",
-        "| walker | 3 | 0.123 | 0.123 | 0.123 |  | 0.90 | 60 [50, 70] | 60 | 2.50 [2.00, 3.00] | 60 | 2.50 [2.00, 3.00] |",
+        f"| ant {common} | {ratio} | not yet measured |  |",
+        f"| walker {common} | {ratio} | 60 | {ratio} |",
     ]
 
 
