@@ -155,10 +155,12 @@ def _film(trained: TrainedModel, camera: str, windows: VideoWindows, folder: Pat
         trained.model, observe_context(trained.model, camera, one), one.actions[:, trained.model.context :]
     )
     drawn = draw_frames(trained.model, camera, latents)[0]
-    doubts = [
-        trained.calibration.expected_error(latent["spread"], torch.tensor([step + 1]), True).item()
-        for step, latent in enumerate(latents)
-    ]
+    doubts = []
+    for step, latent in enumerate(latents):
+        said = trained.model.predict(latent)
+        distance = trained.support.distance(trained.model.features(latent, said))
+        expected = trained.calibration.expected_error(said.spread, distance, torch.tensor([step + 1]), True)
+        doubts.append(expected.item())
     rate = max(1, round(1 / trained.task.control_dt))
     sha256 = str(trained.manifest["files"]["model.safetensors"])
     pictures = {

@@ -83,7 +83,7 @@ def point_mass() -> TrainedModel:
         model=PointMass(),
         starts=StartStates(initial, none, initial + 0.05, none),
         support=Support(-torch.ones(3), torch.ones(3), torch.zeros(3), torch.eye(3), torch.tensor(10.0)),
-        calibration=Calibration(torch.full((2, 10), 2.0), torch.tensor(10)),
+        calibration=Calibration.proportional(2.0, 10),
         manifest={"files": {}, "dataset": {"steps": 100}},
     )
 

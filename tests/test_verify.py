@@ -63,7 +63,7 @@ def model(tmp_path_factory):
         StateEnsemble(TASK_SPEC, StateEnsembleConfig(members=2, width=8, layers=1, head_width=4)).eval(),
         StartStates(states[:5, None], torch.zeros(5, 0, 1), states[:, None], torch.zeros(50, 0, 1)),
         Support.measure(states, actions),
-        Calibration(torch.rand(2, 7), torch.tensor(5)),
+        Calibration.proportional(2.0, 7),
         manifest,
     )
     folder = tmp_path_factory.mktemp("model") / "model"

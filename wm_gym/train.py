@@ -19,6 +19,7 @@ from tqdm import tqdm
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.frames import FrameCache, cache_frames
+from wm_gym.data.moments import cut_moments
 from wm_gym.data.segments import Split, Windows, split_episodes
 from wm_gym.errors import ConfigError, DataError, ModelError
 from wm_gym.files import read_json, write_json
@@ -139,12 +140,14 @@ def train(config: TrainConfig) -> TrainedModel:
         _round_to_half(model)
     temperatures = choose_temperature(model, validation, config.seed) if isinstance(model, StateEnsemble) else {}
     error = rollout_error(model, validation)
-    calibration = _from_many_moments(model, episodes["calibration"], int(dataset.lengths.max()), config.device)
+    support = _support(whole)
+    moments = cut_moments(episodes["calibration"], _STRIDE, model.context, config.device)
+    drawn = torch.Generator().manual_seed(config.seed)
     trained = TrainedModel(
         model=model,
         starts=_starts(whole, model.context, config.seed),
-        support=_support(whole),
-        calibration=Calibration.measure(model, calibration, torch.Generator().manual_seed(config.seed)),
+        support=support,
+        calibration=Calibration.measure(model, support.to(config.device), moments, drawn),
         manifest=_manifest(config, dataset, split, episodes["train"], progress, temperatures, left_out),
     ).to("cpu")
     folder = Path(config.output)

@@ -45,7 +45,7 @@ def model(tmp_path_factory):
         model=world,
         starts=StartStates(starts, none, starts, none),
         support=Support(-torch.ones(4), torch.ones(4), torch.zeros(4), torch.eye(4), torch.tensor(10.0)),
-        calibration=Calibration(torch.ones(2, 10), torch.tensor(10)),
+        calibration=Calibration.proportional(1.0, 10),
         manifest={"dataset": {"steps": 100}},
     ).save(folder)
     return f"model={folder}"

@@ -35,7 +35,7 @@ def make_seen(moving_dot):
             model=world,
             starts=StartStates(initial, torch.zeros(8, 0, 1), moments, torch.zeros(8, 2, 1)),
             support=Support.measure(states, actions),
-            calibration=Calibration(torch.full((2, 10), 2.0), torch.tensor(10)),
+            calibration=Calibration.proportional(2.0, 10),
             manifest={"files": {}, "dataset": {"steps": 160}},
         )
 

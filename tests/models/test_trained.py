@@ -23,7 +23,7 @@ def trained():
         StateEnsemble(task, StateEnsembleConfig(members=2, width=8, layers=1, head_width=4)).eval(),
         StartStates(states[:5, None], torch.zeros(5, 0, 1), states[:, None], torch.zeros(50, 0, 1)),
         Support.measure(states, actions),
-        Calibration(torch.rand(2, 7), torch.tensor(5)),
+        Calibration.proportional(2.0, 7),
         {"seed": 3, "licence": "CC0-1.0"},
     )
 
@@ -212,33 +212,3 @@ def test_shipped_models_are_small_licensed_and_reproducible(name):
     assert sum(p.stat().st_size for p in model.folder.iterdir()) <= 4 * 2**20
     assert model.manifest["licence"] and len(model.manifest["commands"]) == 2
     assert model.manifest["dataset"]["sha256"]
-
-
-def test_support_is_a_box_and_an_ellipsoid_in_it():
-    along = torch.linspace(-1, 1, 101)
-    support = Support.measure(torch.stack([along, along], -1) + 0.05 * torch.randn(101, 2), torch.zeros(101, 1))
-    no_action = torch.zeros(1, 1)
-    assert support.contains(torch.tensor([[0.5, 0.5]]), no_action).item()
-    assert not support.contains(torch.tensor([[0.9, -0.9]]), no_action).item()  # in the box, far from the data
-    assert not support.contains(torch.tensor([[2.0, 2.0]]), no_action).item()
-    assert not support.contains(torch.tensor([[0.5, 0.5]]), torch.ones(1, 1)).item()  # an action never seen
-
-
-def test_calibration_turns_spread_into_the_error_that_was_measured(point_mass):
-    """The fake's spread is x / 10; recorded truth stands still at x = 0.5, so error and spread are known."""
-    from wm_gym.types import Segment
-
-    model = point_mass.model
-    observations = torch.zeros(6, 4, 2)
-    observations[..., 0] = 0.5
-    ones = torch.ones(6, 3)
-    actions = torch.ones(6, 3, 1)
-    segment = Segment(observations, actions, ones, ones * 0, ones)
-    measured = Calibration.measure(model, segment, torch.Generator().manual_seed(0))
-    # After one step of the mean: x = 0.51, v = 0.1; error = sqrt((0.01^2 + 0.1^2) / 2), spread = 0.051.
-    expected = ((0.01**2 + 0.1**2) / 2) ** 0.5 / 0.051
-    assert measured.scale[1, 0].item() == pytest.approx(expected, rel=1e-4)
-    assert measured.horizon.item() == 3
-    spread = torch.tensor([0.051])
-    error = measured.expected_error(spread, torch.tensor([1]), deterministic=True)
-    assert error.item() == pytest.approx(expected * 0.051, rel=1e-4)

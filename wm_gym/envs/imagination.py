@@ -18,6 +18,8 @@ from wm_gym.types import LatentState, Prediction
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _OWN = ("observation", "seeds", "steps", "episodes", "elapsed")
+SAID = ("uncertainty", "uncertainty_bound", "trusted")
+"""What every ``info`` says of the observation beside it."""
 TransitionFn = Callable[[Array, Array, Array], Any]
 """(B, ...) observations as shown, (B, A) actions, (B, ...) next observations -> (B,)."""
 
@@ -126,6 +128,8 @@ class Transition:
     """(B,) bool: the horizon was reached, the bounds were left, or trust ended where that was asked."""
     uncertainty: Tensor
     """(B,) expected nRMSE of the observation against the truth."""
+    uncertainty_bound: Tensor
+    """(B,) what the actual nRMSE stays below with probability 0.9, as far as this is a moment like those recorded."""
     trusted: Tensor
     """(B,) bool: inside the calibrated horizon and the support of the data."""
     invalid: Tensor
@@ -215,7 +219,7 @@ class Imagination:
         shown = self._show(latent, prediction)
         observation = torch.where(invalid.view(-1, *(1,) * (shown.dim() - 1)), before, shown)
         elapsed = state.elapsed + 1
-        uncertainty = self.trained.calibration.expected_error(prediction.spread, elapsed, config.deterministic)
+        uncertainty, bound = self._doubt(features, prediction, elapsed)
         trusted = (elapsed <= self.trained.calibration.horizon) & self.trained.support.contains(features, action)
         trusted = trusted & ~invalid
         reward = self._reward(before, action, observation, prediction)
@@ -228,18 +232,18 @@ class Imagination:
         if config.uncertainty == "truncate":
             truncated = truncated | ~trusted
         following = replace(state, latent=latent, observation=observation, steps=state.steps + 1, elapsed=elapsed)
-        return following, Transition(observation, reward, terminated, truncated, uncertainty, trusted, invalid)
+        return following, Transition(observation, reward, terminated, truncated, uncertainty, bound, trusted, invalid)
 
     @torch.no_grad()
-    def judge_start(self, state: RolloutState) -> tuple[Tensor, Tensor]:
-        """Uncertainty (B,) and trust (B,) of a state that was set; the action that led to it is not asked about."""
+    def judge_start(self, state: RolloutState) -> dict[str, Tensor]:
+        """What is said (B,) of a state that was set, by its name; the action that led to it is not asked about."""
         prediction = self.model.predict(state.latent)
         features = self.model.features(state.latent, prediction)
         neutral = self.trained.support.mean[features.shape[-1] :]
         supported = self.trained.support.contains(features, neutral.expand(len(state.seeds), -1))
-        calibration = self.trained.calibration
-        uncertainty = calibration.expected_error(prediction.spread, state.elapsed, self.config.deterministic)
-        return uncertainty, supported & (state.elapsed <= calibration.horizon)
+        uncertainty, bound = self._doubt(features, prediction, state.elapsed)
+        trusted = supported & (state.elapsed <= self.trained.calibration.horizon)
+        return dict(zip(SAID, (uncertainty, bound, trusted), strict=True))
 
     @torch.no_grad()
     def adopt(self, state: RolloutState) -> RolloutState:
@@ -248,6 +252,13 @@ class Imagination:
             return state
         latent = self.model.choose(state.latent, None)
         return replace(state, latent=latent, observation=self._show(latent, self.model.predict(latent)))
+
+    def _doubt(self, features: Tensor, prediction: Prediction, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected error (B,), and its bound (B,)."""
+        calibration, deterministic = self.trained.calibration, self.config.deterministic
+        distance = self.trained.support.distance(features)
+        expected = calibration.expected_error(prediction.spread, distance, elapsed, deterministic)
+        return expected, calibration.bound(expected, elapsed, deterministic)
 
     def _member_noise(self, seeds: Tensor, episodes: Tensor) -> Tensor | None:
         if self.config.deterministic:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from wm_gym.envs.frames import frame_context
-from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState, Transition
+from wm_gym.envs.imagination import SAID, Imagination, ImaginationConfig, RolloutState, Transition
 from wm_gym.envs.spaces import batched_actions, box, observation_box, start_context
 from wm_gym.errors import ConfigError, KeywordError, ObservationError
 from wm_gym.models import TrainedModel, load_model
@@ -30,12 +30,17 @@ class StepArrays:
     terminated: Array
     truncated: Array
     uncertainty: Array
+    uncertainty_bound: Array
     trusted: Array
     invalid: Array
 
+    def said(self) -> dict[str, Array]:
+        """What ``info`` says of the rows."""
+        return {name: getattr(self, name) for name in SAID}
+
     def info(self, row: int) -> dict[str, Any]:
         """The info dictionary of one row."""
-        info: dict[str, Any] = {"uncertainty": float(self.uncertainty[row]), "trusted": bool(self.trusted[row])}
+        info = row_info(self.said(), row)
         if self.invalid[row]:
             info["invalid"] = True
         return info
@@ -87,8 +92,8 @@ class Rollouts:
 
     def reset(
         self, seeds: Sequence[int | None] | None, options: Mapping[str, Any] | None
-    ) -> tuple[Array, Array, Array]:
-        """Begin an episode in every row: observations, their uncertainty and whether each is trusted.
+    ) -> tuple[Array, dict[str, Array]]:
+        """Begin an episode in every row: observations, and what ``info`` says of each.
 
         Args:
             seeds: one per row; None goes on with the row's next episode (fresh entropy the first time).
@@ -105,8 +110,11 @@ class Rollouts:
                 self.state = self.imagination.begin_at(*self._context(options), numbers, episodes, steps)
             else:
                 self.state = self.imagination.begin(numbers, episodes, steps)
-        uncertainty, trusted = self.imagination.judge_start(self.current)
-        return _numpy(self.current.observation), _numpy(uncertainty), _numpy(trusted)
+        return _numpy(self.current.observation), self.said_of_start()
+
+    def said_of_start(self) -> dict[str, Array]:
+        """What ``info`` says of the current observations, as at the first of an episode."""
+        return {name: _numpy(value) for name, value in self.imagination.judge_start(self.current).items()}
 
     def step(self, action: Any) -> StepArrays:
         """Advance every row; nothing changes if an action is refused."""
@@ -199,6 +207,11 @@ class Rollouts:
                 value.index_copy(0, index, new) for value, new in ((numbers, fresh), (episodes, zero), (steps, zero))
             )
         return numbers, episodes, steps
+
+
+def row_info(said: Mapping[str, Array], row: int) -> dict[str, Any]:
+    """One row of what ``info`` says, as plain numbers and truth values."""
+    return {name: values[row].item() for name, values in said.items()}
 
 
 def row_seeds(seed: int | Sequence[int | None] | None, rows: int) -> Sequence[int | None] | None:

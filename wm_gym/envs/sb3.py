@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,8 @@ class WorldModelVecEnv(VecEnv):
 
     def reset(self) -> Array:
         """Begin an episode in every row, with the seeds and options given before: observations (N, S)."""
-        observation, uncertainty, trusted = self._rollouts.reset(
-            row_seeds(self._seeds, self.num_envs), _common_options(self._options)
-        )
-        columns = zip(uncertainty.tolist(), trusted.tolist(), strict=True)
-        self.reset_infos = [{"uncertainty": u, "trusted": t} for u, t in columns]
+        observation, said = self._rollouts.reset(row_seeds(self._seeds, self.num_envs), _common_options(self._options))
+        self.reset_infos = _infos(said)
         self._reset_seeds()
         self._reset_options()
         self._returns[:], self._lengths[:] = 0.0, 0
@@ -80,8 +77,7 @@ class WorldModelVecEnv(VecEnv):
         observation, done = result.observation, result.terminated | result.truncated
         self._returns += result.reward
         self._lengths += 1
-        columns = zip(result.uncertainty.tolist(), result.trusted.tolist(), strict=True)
-        infos: list[dict[str, Any]] = [{"uncertainty": u, "trusted": t} for u, t in columns]
+        infos = _infos(result.said())
         if done.any():
             observation = self._rollouts.restart(done)
             for row in np.flatnonzero(done).tolist():
@@ -149,6 +145,12 @@ class WorldModelVecEnv(VecEnv):
     def _rows(self, indices: VecEnvIndices) -> list[int]:
         chosen: Iterable[int] = self._get_indices(indices)
         return list(chosen)
+
+
+def _infos(said: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """What is said of the rows, as one dictionary of plain values for each."""
+    columns = zip(*(values.tolist() for values in said.values()), strict=True)
+    return [dict(zip(said, column, strict=True)) for column in columns]
 
 
 def _common_options(options: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from wm_gym.envs.imagination import RolloutState
+from wm_gym.envs.imagination import SAID, RolloutState
 from wm_gym.envs.rollouts import Rollouts, row_seeds
 from wm_gym.envs.world_model_env import Renderer, check_render_mode
 from wm_gym.models import TrainedModel
@@ -21,9 +21,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
     """N learned worlds side by side. A row that ends begins anew in the same step (``AutoresetMode.SAME_STEP``).
 
-    ``info`` holds arrays (N,): ``uncertainty`` and ``trusted`` of the observations beside them. In a step in which rows
-    end, ``final_obs`` (N,) holds their last observations (None elsewhere) and ``final_info`` their infos as arrays,
-    ``invalid`` (the bounds were left) among them; ``_final_obs`` and ``_final_info`` (N,) say which rows they are.
+    ``info`` holds arrays (N,): ``uncertainty``, ``uncertainty_bound`` and ``trusted`` of the observations beside them.
+    In a step in which rows end, ``final_obs`` (N,) holds their last observations (None elsewhere) and ``final_info``
+    their infos as arrays, ``invalid`` (the bounds were left) among them; ``_final_obs`` and ``_final_info`` (N,) say
+    which rows they are.
     """
 
     metadata = {  # noqa: RUF012  (Gymnasium's own form)
@@ -75,11 +76,11 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
             options: as of the single environment, batched: ``{"observation": (N, S)}`` and so on.
 
         Returns:
-            Observations (N, S) float32 and info with ``uncertainty`` and ``trusted`` (N,).
+            Observations (N, S) float32 and info with ``uncertainty``, ``uncertainty_bound`` and ``trusted`` (N,).
         """
         super().reset(seed=seed if isinstance(seed, int) else None)
-        observation, uncertainty, trusted = self._rollouts.reset(row_seeds(seed, self.num_envs), options)
-        return observation, self._with_masks({"uncertainty": uncertainty, "trusted": trusted})
+        observation, said = self._rollouts.reset(row_seeds(seed, self.num_envs), options)
+        return observation, self._with_masks(said)
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Take one step in every row.
@@ -92,7 +93,7 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
         """
         result = self._rollouts.step(actions)
         observation = result.observation
-        info: dict[str, Any] = {"uncertainty": result.uncertainty, "trusted": result.trusted}
+        info: dict[str, Any] = result.said()
         done = result.terminated | result.truncated
         if done.any():
             final = {**info, "invalid": result.invalid}
@@ -101,9 +102,8 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
             info["final_obs"] = _only(observation, done)
             observation = self._rollouts.restart(done)
             # What stands beside the first observation of a new episode is about that observation.
-            fresh = self._rollouts.imagination.judge_start(self._rollouts.current)
-            for name, value in zip(("uncertainty", "trusted"), fresh, strict=True):
-                info[name][done] = value.cpu().numpy()[done]
+            for name, value in self._rollouts.said_of_start().items():
+                info[name][done] = value[done]
             info["_final_info"] = info["_final_obs"] = done
         return observation, result.reward, result.terminated, result.truncated, self._with_masks(info)
 
@@ -127,7 +127,7 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _with_masks(self, info: dict[str, Any]) -> dict[str, Any]:
         everywhere = np.ones(self.num_envs, np.bool_)
-        return info | {f"_{name}": everywhere.copy() for name in ("uncertainty", "trusted")}
+        return info | {f"_{name}": everywhere.copy() for name in SAID}
 
 
 def _only(observation: Array, done: Array) -> Array:

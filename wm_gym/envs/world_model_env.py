@@ -11,7 +11,7 @@ import torch
 
 from wm_gym.envs.frames import as_frames, side_by_side
 from wm_gym.envs.imagination import RolloutState
-from wm_gym.envs.rollouts import Rollouts
+from wm_gym.envs.rollouts import Rollouts, row_info
 from wm_gym.errors import ConfigError
 from wm_gym.models import TrainedModel
 
@@ -31,8 +31,9 @@ class WorldModelEnv(gym.Env[Array, Array]):
     | trust ended, under ``truncate``            | False      | True      | ``trusted`` is False |
 
     ``info["uncertainty"]`` is the expected normalised root mean square error of this observation against the physics
-    under the same actions, accumulated since reset. ``info["trusted"]`` is False outside the calibrated horizon or the
-    support of the recorded states and actions.
+    under the same actions, accumulated since reset; the actual one stays below ``info["uncertainty_bound"]`` with
+    probability 0.9 where the robot is the one that was recorded, acting as it did there. ``info["trusted"]`` is False
+    outside the calibrated horizon or the support of the recorded states and actions.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012  (Gymnasium's own form)
@@ -75,11 +76,11 @@ class WorldModelEnv(gym.Env[Array, Array]):
 
         Returns:
             The observation, (S,) float32, (H, W, 3) uint8 or (D,) float32 by ``obs_type``, and info with
-            ``uncertainty`` and ``trusted``.
+            ``uncertainty``, ``uncertainty_bound`` and ``trusted``.
         """
         super().reset(seed=seed)
-        observation, uncertainty, trusted = self._rollouts.reset(None if seed is None else [seed], options)
-        return observation[0], {"uncertainty": float(uncertainty[0]), "trusted": bool(trusted[0])}
+        observation, said = self._rollouts.reset(None if seed is None else [seed], options)
+        return observation[0], row_info(said, 0)
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Take one step.

@@ -67,6 +67,8 @@ def beside_faults(place: Path, world: WorldModel, tensors: Mapping[str, Tensor])
         "calibration.scale": (2, None),
         "calibration.horizon": (),
     }
+    steps = tensors["calibration.scale"].shape[-1] if "calibration.scale" in tensors else None
+    expected |= {"calibration.exponents": (2, steps, 2), "calibration.quantile": (2, steps)}
     for name in ("starts.initial", "starts.any"):
         rows, moments = tensors[name].shape[:2] if name in tensors and tensors[name].dim() == 3 else (None, 1)
         expected[name] = (rows, moments, states)

@@ -248,9 +248,10 @@ class _Loop(BaseCallback):
         moments = torch.from_numpy(np.concatenate([episode.observations[:-1] for episode in data.episodes])[:, None])
         states = torch.from_numpy(np.concatenate([episode.observations[1:] for episode in data.known]))
         actions = torch.from_numpy(np.concatenate([episode.actions for episode in data.known]))
-        calibration = Calibration.measure(self._world, data.validation, torch.Generator().manual_seed(0))
+        support, judged = Support.measure(states, actions), [(data.validation, torch.arange(len(data.validation.mask)))]
+        calibration = Calibration.measure(self._world, support, judged, torch.Generator().manual_seed(0))
         starts = StartStates(initial, none[0], moments, none[1])
-        self.trained = TrainedModel(self._world, starts, Support.measure(states, actions), calibration, {})
+        self.trained = TrainedModel(self._world, starts, support, calibration, {})
 
     def _imagine(self) -> None:
         """Let the current policy act for a few steps from recorded moments, and keep what it imagines."""

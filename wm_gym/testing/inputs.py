@@ -101,7 +101,7 @@ def _trained(world: WorldModel, seed: int) -> TrainedModel:
         world.eval(),
         StartStates(starts[:5], between[:5], starts, between),
         Support.measure(states, actions),
-        Calibration(torch.rand(2, 7, generator=generator), torch.tensor(5)),
+        replace(Calibration.proportional(0.5, 7), horizon=torch.tensor(5)),
         manifest,
     )
 

@@ -53,7 +53,8 @@ class LearnedWorld:
             said = model.predict(latent)
             assert said.state is not None, "a model without a decoded state has nothing to be held against"
             elapsed = torch.full((len(acts),), step + 1)
-            doubt = calibration.expected_error(said.spread, elapsed, True)
+            distance = self.trained.support.distance(said.state)
+            doubt = calibration.expected_error(said.spread, distance, elapsed, True)
             found.append((said.state, said.reward, said.continuation, doubt))
         return tuple(torch.stack(column, 1).double().numpy() for column in zip(*found, strict=True))
 
