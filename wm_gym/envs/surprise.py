@@ -162,9 +162,9 @@ class GateCalibration:
         first = 0 if drift is None else 1
         return Judged(parts[first:], dimension[first:], sums[-1])
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write plain JSON, whole or not at all."""
-        write_json(path, {"schema_version": SCHEMA_VERSION, **asdict(self)})
+        write_json(Path(path), {"schema_version": SCHEMA_VERSION, **asdict(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> GateCalibration:
