@@ -75,7 +75,7 @@ def main(settings: Settings) -> None:
         folder = Path(settings.output)
         gate.save(folder / "gate.json")
         speeds = np.concatenate([run.episode.qvel for run in recorded if run.episode.qvel is not None]).std(axis=0)
-        none, *broken = failures(spread, speeds)
+        none, *broken = failures(spread, speeds, robot.trunk)
         cases = [(none, play(none, 100_000, settings.unbroken))]
         cases += [(failure, play(failure, 200_000, settings.episodes)) for failure in broken]
     finally:

@@ -8,7 +8,7 @@ from wm_gym.physics.tasks import task_spec
 
 SPREAD = np.array([0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 2.0, 2.0, 0.1, 0.1])
 """Of Reacher: the target (numbers 4 and 5) never moves."""
-BROKEN = {f"{failure.name} {failure.amount}": failure for failure in failures(SPREAD, np.full(4, 2.0))}
+BROKEN = {f"{failure.name} {failure.amount}": failure for failure in failures(SPREAD, np.full(4, 2.0), "body0")}
 
 
 class Waving:
@@ -54,6 +54,14 @@ def test_what_breaks_does_so_at_its_onset_and_is_mended_afterwards(robot, whole,
 def test_a_reading_that_is_no_number_ends_the_episode(robot):
     run = robot.play(Waving(), 5, BROKEN["sensor not a number "], 8, 20)
     assert len(run.episode) == 8 and np.isnan(run.episode.observations[8]).sum() == 1 and run.errors[7] == 10.0
+
+
+def test_a_payload_is_put_on_the_trunk(robot):
+    """Reacher has no torso; Hopper has one, and a heavier foot."""
+    assert robot.trunk == "body0"
+    hopper = FailingRobot(task_spec("hopper", cameras=[]), np.ones(11))
+    assert hopper.trunk == "torso"
+    hopper.close()
 
 
 def test_a_stuck_sensor_shows_what_it_showed_last(robot):

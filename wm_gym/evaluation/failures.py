@@ -47,12 +47,13 @@ class Run:
     which the step began: how wrong a perfect model of the unbroken robot would have been."""
 
 
-def failures(spread: FloatArray, velocity_spread: FloatArray) -> list[Failure]:
+def failures(spread: FloatArray, velocity_spread: FloatArray, trunk: str) -> list[Failure]:
     """Broken sensors, a changed robot and a push; no failure at all comes first.
 
     Args:
         spread: (S,) standard deviations of the observation, for the size of wrong readings.
         velocity_spread: (nv,) of qvel, for the size of the push.
+        trunk: name of the body that carries the payload; see :attr:`FailingRobot.trunk`.
     """
 
     def biased(truth: FloatArray, shown: FloatArray, number: int, chance: np.random.Generator) -> float:
@@ -68,7 +69,7 @@ def failures(spread: FloatArray, velocity_spread: FloatArray) -> list[Failure]:
         Failure("sensor noisy", "0.3 of a deviation", sense=noisy),
         Failure("sensor drops out", "0 every other step", sense=_dropping),
         Failure("sensor not a number", "", sense=lambda truth, shown, number, chance: float("nan")),
-        *(Failure("payload", f"torso x {factor:g}", change=_payload(factor)) for factor in (1.25, 2.0)),
+        *(Failure("payload", f"{trunk} x {factor:g}", change=_payload(trunk, factor)) for factor in (1.25, 2.0)),
         *(Failure("motors weaker", f"x {factor:g}", change=_scaled("actuator_gear", factor)) for factor in (0.9, 0.6)),
         Failure("friction", "x 0.4", change=_scaled("geom_friction", 0.4)),
         Failure("push", "2 deviations", push=2.0 * velocity_spread),
@@ -99,6 +100,13 @@ class FailingRobot:
         """Free the physics."""
         self._robot.close()
         self._nominal.close()
+
+    @property
+    def trunk(self) -> str:
+        """Name of the body that a payload is put on: the torso, or the heaviest body of a robot without one."""
+        model = physics_of(self._robot).model
+        names = [str(model.body(index).name) for index in range(model.nbody)]
+        return "torso" if "torso" in names else names[int(np.argmax(model.body_mass))]
 
     def play(self, actor: Actor, seed: int, failure: Failure, onset: int, limit: int) -> Run:
         """One episode, until it ends or ``limit`` steps are taken; ``failure`` strikes at observation ``onset``."""
@@ -185,13 +193,11 @@ def _dropping(truth: FloatArray, shown: FloatArray, number: int, chance: np.rand
     return 0.0 if chance.random() < 0.5 else float(truth[number])
 
 
-def _payload(factor: float) -> Callable[[mujoco.MjModel], None]:
-    """Make the heaviest body heavier."""
-
+def _payload(body: str, factor: float) -> Callable[[mujoco.MjModel], None]:
     def change(model: mujoco.MjModel) -> None:
-        body = int(np.argmax(model.body_mass))
-        model.body_mass[body] *= factor
-        model.body_inertia[body] *= factor
+        loaded = model.body(body)
+        loaded.mass[:] *= factor
+        loaded.inertia[:] *= factor
 
     return change
 
