@@ -32,6 +32,7 @@ ROOMS = {
     "registration": (set(), {"gymnasium"}),
     "config": (BASE | {"lock"}, {"hydra", "omegaconf"}),
     "train": (BASE | {"models", "data", "config"}, {"torch", "tqdm"}),
+    "calibrate": (BASE | {"models", "data", "config"}, {"torch", "tqdm"}),
     "testing": (BASE | {"evaluation", "policies", "models", "data"}, {"torch", "pyarrow", "safetensors"}),
     "verify": (BASE | {"evaluation", "policies", "models", "data"}, {"tqdm"}),
     "__init__": ({"errors", "registration"}, set()),

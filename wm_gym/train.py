@@ -19,6 +19,7 @@ from tqdm import tqdm
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.frames import FrameCache, cache_frames
+from wm_gym.data.licence import stated_licence
 from wm_gym.data.moments import cut_moments
 from wm_gym.data.segments import Split, Windows, split_episodes
 from wm_gym.errors import ConfigError, DataError, ModelError
@@ -67,6 +68,7 @@ class TrainConfig:
     frame_batch: int = field(default=96, metadata={"help": "family=camera: frames per such step"})
     augment: float = field(default=0.0, metadata={"help": "family=camera: share of frames altered, for real cameras"})
     skip_bad: bool = field(default=False, metadata={"help": "family=camera: leave episodes with bad video out"})
+    allow_unlicensed: bool = field(default=False, metadata={"help": "train on data that state no licence"})
 
     def fit_config(self) -> FitConfig:
         """The curriculum climbs 1, 2, 4, ... to the longest horizon."""
@@ -107,7 +109,7 @@ def train(config: TrainConfig) -> TrainedModel:
     """Fit, calibrate and save one model; what an interrupted call left behind is taken up.
 
     Raises:
-        DataError: the dataset is missing, damaged or too small to split.
+        DataError: the dataset is missing, damaged or too small to split, or states no licence.
         ConfigError: a setting is out of range, or the output holds the remains of another fit.
     """
     fit_config = config.fit_config()
@@ -117,6 +119,7 @@ def train(config: TrainConfig) -> TrainedModel:
     dataset = open_dataset(config.dataset, check_videos=config.family == "state")
     if (finished := _finished(config, dataset)) is not None:
         return finished
+    stated_licence(dataset, config.allow_unlicensed)  # refused before it costs anything
     split = split_episodes(dataset, config.seed)
     torch.manual_seed(config.seed)
     model = _fresh_model(config, dataset).to(config.device)
@@ -174,7 +177,13 @@ def main(config: TrainConfig) -> None:
 
 def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     """What makes two fits the same fit: data and settings, but neither place nor machine."""
-    beside = ("output", "threads", "device", *(_CAMERA_SETTINGS if config.family == "state" else ()))
+    beside = (
+        "output",
+        "threads",
+        "device",
+        "allow_unlicensed",
+        *(_CAMERA_SETTINGS if config.family == "state" else ()),
+    )
     settings = {name: value for name, value in asdict(config).items() if name not in beside}
     return settings | {"dataset": dataset.digest()}
 
@@ -341,7 +350,7 @@ def _manifest(
         "commands": [dataset.manifest.get("command", ""), _command()],
         "seed": config.seed,
         "identity": _identity(config, dataset),
-        "licence": dataset.manifest.get("licence"),
+        "licence": stated_licence(dataset, config.allow_unlicensed),
         "dataset": {
             "sha256": dataset.digest(),
             "episodes": len(dataset),
