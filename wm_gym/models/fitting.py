@@ -49,17 +49,28 @@ class FitConfig:
 
         An update of one step costs a tenth of one of sixteen, and is what makes the first steps exact (docs/log.md).
         """
-        shares = [1 / max(1, horizon) for horizon in self.horizons]
-        shares[-1] *= max(1, len(shares) - 1)
-        done = update / self.updates * sum(shares)
-        stage = bisect_right(list(accumulate(shares)), done)
-        return self.horizons[min(stage, len(self.horizons) - 1)]
+        return self.horizons[self._stage(update)[0]]
 
     def rate(self, update: int) -> float:
-        """Learning rate: a short warm-up, then a cosine to the final one."""
+        """Learning rate: a short warm-up, then a cosine over the *arithmetic* to the final one.
+
+        Over the updates, nearly all of which are of one step, it would have fallen before the long ones begin.
+        """
+        stage, done = self._stage(update)
+        top = len(self.horizons) - 1
+        spent = (1 + done) / 2 if stage == top and top else (stage + done) / (2 * top) if top else done
         warm_up = min(1.0, (update + 1) / 100)
-        fall = 0.5 * (1 + math.cos(math.pi * update / self.updates))
+        fall = 0.5 * (1 + math.cos(math.pi * spent))
         return warm_up * (self.final_learning_rate + fall * (self.learning_rate - self.final_learning_rate))
+
+    def _stage(self, update: int) -> tuple[int, float]:
+        """The stage of an update, and the share of that stage that is behind it."""
+        shares = [1 / max(1, horizon) for horizon in self.horizons]
+        shares[-1] *= max(1, len(shares) - 1)
+        ends = list(accumulate(shares))
+        place = update / self.updates * ends[-1]
+        stage = min(bisect_right(ends, place), len(ends) - 1)
+        return stage, 1 - (ends[stage] - place) / shares[stage]
 
 
 class WindowSource(Protocol):
