@@ -12,7 +12,7 @@ from wm_gym.testing import inputs
 
 ROOT = Path(__file__).parents[1]
 LONG = {
-    # program: (its command but for the output, a file by which its work has begun)
+    # program: (its command but for the output, a file by which its work has begun; None where nothing can be kept)
     "collect": (
         ["datasets/collect_episodes.py", "task=hopper", "cameras=[]", "num_steps=1000000", "workers=2"],
         "output.staging/*/episode.json",
@@ -25,6 +25,14 @@ LONG = {
         ["agents/train_agent.py", "model=reacher", "steps=100000000", "num_envs=8", "threads=1"],
         "output.partial/learn.json",
     ),
+    "dyna": (
+        [
+            *["agents/train_dyna.py", "task=inverted_pendulum", "steps=1000000", "warm_up=50", "refit_every=50"],
+            *["width=8", "first_fit=20", "refit=5", "imagined=50"],
+        ],
+        "output.partial/dyna.json",
+    ),
+    "stress": (["benchmarks/stress_imagination.py", "models=[reacher]", "steps=1000000000"], None),
 }
 
 
@@ -65,7 +73,7 @@ def test_a_program_that_is_told_to_end_does_so_at_once_and_keeps_its_work(tmp_pa
         start_new_session=True,
     )
     try:
-        assert wait_for(lambda: list(tmp_path.glob(begun)) or running.poll() is not None, 120)
+        assert wait_for(lambda: list(tmp_path.glob(begun or ".output.lock")) or running.poll() is not None, 120)
         time.sleep(1.0)
         assert running.poll() is None, running.stderr.read()
         asked = time.monotonic()
@@ -79,4 +87,4 @@ def test_a_program_that_is_told_to_end_does_so_at_once_and_keeps_its_work(tmp_pa
     assert elapsed < 5 * busy
     assert wait_for(lambda: is_alone(running.pid), 5), "processes outlive the program"
     kept = {path.name for path in tmp_path.iterdir()}
-    assert kept == {begun.partition("/")[0]}, "its work is kept, and nothing else"
+    assert kept == ({begun.partition("/")[0]} if begun else set()), "its work is kept, and nothing else"
