@@ -1,5 +1,7 @@
 """Fake worlds with known answers, for every test that needs a model or a camera."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -138,3 +140,9 @@ class MovingDot:
 def moving_dot() -> MovingDot:
     """A video with answers known by hand."""
     return MovingDot()
+
+
+@pytest.fixture(scope="session")
+def foreign_folder():
+    """Eight episodes of 30 rows that LeRobot 0.4.4 wrote: a joint, its speed, a torque, and no reward."""
+    return Path(__file__).parent / "compatibility" / "toy_arm"

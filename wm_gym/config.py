@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from wm_gym.errors import ConfigError, WorldModelError
 from wm_gym.lock import only_writer
 
-__all__ = ["REQUIRED", "load_config", "run_program"]
+__all__ = ["REQUIRED", "load_config", "read_settings", "run_program"]
 
 T = TypeVar("T")
 
@@ -63,6 +63,26 @@ def load_config(schema: type[T], overrides: Sequence[str], folder: Path | None =
         return cast(T, OmegaConf.to_object(composed))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, schema, overrides, folder)) from error
+
+
+def read_settings(schema: type[T], path: Path) -> T:
+    """A YAML file as ``schema``'s dataclass; what it leaves out keeps its default.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds an unknown key or a wrong type.
+    """
+    try:
+        given = OmegaConf.load(path)
+        return cast(T, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given)))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        if key is not None and str(key).partition(".")[0] not in get_type_hints(schema):
+            raise ConfigError(f"{path}: unknown key {key!r} (keys: {_names(schema)})") from error
+        raise ConfigError(f"{path}: {_omegaconf_says(error)}") from error
+    except Exception as error:  # whatever the parser of YAML makes of a file
+        raise ConfigError(f"{path}: not a YAML mapping ({str(error).splitlines()[0]})") from error
 
 
 def _register(schema: type[Any], folder: Path | None) -> str:

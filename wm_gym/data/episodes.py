@@ -16,7 +16,8 @@ import numpy as np
 
 from wm_gym.checks import raise_first
 from wm_gym.data import faults, lerobot, tables
-from wm_gym.data.metadata import REMEDY, read_episode_rows, read_info, read_manifest, read_task
+from wm_gym.data.foreign import is_foreign, read_foreign
+from wm_gym.data.metadata import REMEDY, EpisodeRows, read_episode_rows, read_info, read_manifest, read_task
 from wm_gym.data.video import read_video
 from wm_gym.errors import DataError
 from wm_gym.files import changed_files, missing_files
@@ -93,13 +94,16 @@ def open_dataset(folder: Path | str, check_videos: bool = True) -> Dataset:
     """Open a dataset folder and check it, all but the content of videos and the hashes.
 
     Args:
-        folder: of the dataset.
+        folder: of the dataset; one that LeRobot itself wrote is read too (:mod:`wm_gym.data.foreign`).
         check_videos: False leaves their headers to who decodes them, so that bad episodes can be left out one by one.
 
     Raises:
         DataError: names the file, the episode where there is one, and what to do.
     """
     folder = Path(folder)
+    if is_foreign(folder):
+        task, manifest, listed, columns = read_foreign(folder)
+        return _dataset(folder, task, manifest, listed, columns)
     manifest = read_manifest(folder)
     raise_first(DataError, missing_files(folder, manifest["files"], REMEDY))
     task = read_task(folder)
@@ -109,16 +113,7 @@ def open_dataset(folder: Path | str, check_videos: bool = True) -> Dataset:
     raise_first(DataError, faults.table_faults(folder / lerobot.DATA, columns, listed.rows, task))
     if check_videos:
         raise_first(DataError, faults.video_faults(folder, task, listed))
-    return Dataset(
-        folder=folder,
-        task=task,
-        manifest=manifest,
-        lengths=listed.rows - 1,
-        behaviours=listed.behaviours,
-        seeds=listed.seeds,
-        _columns=columns,
-        _places=listed.places,
-    )
+    return _dataset(folder, task, manifest, listed, columns)
 
 
 def verify_dataset(folder: Path | str) -> Dataset:
@@ -130,3 +125,18 @@ def verify_dataset(folder: Path | str) -> Dataset:
     dataset = open_dataset(folder)
     raise_first(DataError, changed_files(dataset.folder, dataset.manifest["files"], REMEDY))
     return dataset
+
+
+def _dataset(
+    folder: Path, task: TaskSpec, manifest: dict[str, Any], listed: EpisodeRows, columns: tables.Columns
+) -> Dataset:
+    return Dataset(
+        folder=folder,
+        task=task,
+        manifest=manifest,
+        lengths=listed.rows - 1,
+        behaviours=listed.behaviours,
+        seeds=listed.seeds,
+        _columns=columns,
+        _places=listed.places,
+    )

@@ -6,7 +6,7 @@ and reward, and ``is_final`` true. LeRobot stores a feature of size 1 as a plain
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +118,8 @@ def write_table(path: Path, columns: Columns) -> None:
     pq.write_table(pa.table(arrays), path)
 
 
-def read_table(path: Path) -> Columns:
-    """Read every column that :func:`write_table` wrote.
+def read_table(path: Path, names: Collection[str] | None = None) -> Columns:
+    """Read every column that :func:`write_table` wrote, or those of ``names`` that are there.
 
     Raises:
         DataError: the file is missing, cut short, damaged, or has holes; names it.
@@ -127,7 +127,9 @@ def read_table(path: Path) -> Columns:
     if not path.exists():
         raise DataError(f"{path}: no such file")
     try:
-        table = open_parquet(path).read(use_threads=False)
+        file = open_parquet(path)
+        held = file.schema_arrow.names
+        table = file.read([name for name in held if names is None or name in names], use_threads=False)
         return {name: _from_arrow(path, name, table[name]) for name in table.column_names}
     except UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
