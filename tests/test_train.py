@@ -12,6 +12,7 @@ import pytest
 
 from wm_gym.config import load_config
 from wm_gym.data.writer import DatasetWriter
+from wm_gym.envs import WorldModelEnv
 from wm_gym.errors import ConfigError
 from wm_gym.models import load_model
 from wm_gym.models.checkpoint import read_tensors
@@ -126,3 +127,17 @@ def test_a_damaged_dataset_leaves_nothing_half_written(dataset, tmp_path):
 def test_what_must_be_given_is_said():
     with pytest.raises(ConfigError, match=r"dataset=\.\.\. must be given"):
         load_config(TrainConfig, ["output=x"])
+
+
+def test_a_folder_of_lerobots_own_trains_and_says_what_it_does_not_hold(foreign_folder, tmp_path):
+    refused = train(f"dataset={foreign_folder}", f"output={tmp_path / 'model'}", *FAST)
+    assert refused.returncode == 1 and "states no licence" in refused.stderr
+    done = train(f"dataset={foreign_folder}", f"output={tmp_path / 'model'}", "allow_unlicensed=true", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert "holds no reward, which will be 0 (reward_fn=...)" in done.stdout
+    with pytest.warns(UserWarning, match="learnt from logs without a reward: every step earns 0"):
+        WorldModelEnv(tmp_path / "model")
+    env = WorldModelEnv(tmp_path / "model", reward_fn=lambda observation, action, following: -(following[:, 0] ** 2))
+    env.reset(seed=0)
+    observation, reward, terminated, truncated, _ = env.step(np.zeros(1, np.float32))
+    assert reward == pytest.approx(-(float(observation[0]) ** 2)) and not (terminated or truncated)

@@ -120,6 +120,7 @@ def train(config: TrainConfig) -> TrainedModel:
     if (finished := _finished(config, dataset)) is not None:
         return finished
     stated_licence(dataset, config.allow_unlicensed)  # refused before it costs anything
+    _say_what_is_missing(dataset)
     split = split_episodes(dataset, config.seed)
     torch.manual_seed(config.seed)
     model = _fresh_model(config, dataset).to(config.device)
@@ -158,6 +159,16 @@ def train(config: TrainConfig) -> TrainedModel:
     write_json(folder / "result.json", _result(trained, progress, error))
     shutil.rmtree(work)
     return trained
+
+
+def _say_what_is_missing(dataset: Dataset) -> None:
+    """What logs of other makers do not hold, and what is odd about them."""
+    unrecorded = dataset.manifest.get("recipe", {}).get("unrecorded", [])
+    words = {"reward": "reward, which will be 0 (reward_fn=...)", "termination": "termination (termination_fn=...)"}
+    for name in unrecorded:
+        print(f"note: {dataset.folder} holds no {words.get(name, name)}: give the environment your own function")
+    for note in dataset.manifest.get("notes", []):
+        print(f"note: {dataset.folder}: {note} (datasets/import_logs.py shift_actions=... moves them)")
 
 
 def main(config: TrainConfig) -> None:
@@ -358,6 +369,7 @@ def _manifest(
             "split": {name: len(getattr(split, name)) for name in _PARTS},
             "left_out": {str(index): reason for index, reason in left_out.items()},
             "returns": dict(sorted(returns.items())),
+            "unrecorded": list(dataset.manifest.get("recipe", {}).get("unrecorded", [])),
             "versions": dataset.manifest.get("versions", {}),
         },
         "fit": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -142,6 +143,9 @@ class Imagination:
     def __init__(self, trained: TrainedModel, config: ImaginationConfig | None = None) -> None:
         self.trained, self.config = trained, config or ImaginationConfig()
         self.model = trained.model
+        if "reward" in trained.unrecorded and self.config.reward_fn is None:
+            words = "learnt from logs without a reward: every step earns 0; give reward_fn=..., batched"
+            warnings.warn(f"model of {trained.task.name}: {words}", stacklevel=2)
         self.config.check(self.model.obs_types, tuple(camera.name for camera in self.model.cameras))
         self.obs_type = self.config.obs_type or self.model.obs_types[0]
         self.horizon = int(self.config.horizon or trained.task.max_episode_steps)

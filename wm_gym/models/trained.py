@@ -64,6 +64,13 @@ class TrainedModel:
         """What was recorded and learnt."""
         return self.model.task
 
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """What the data did not hold, and the model can only say zero of: ``reward``, ``termination``."""
+        learnt = self.manifest.get("dataset")
+        named = learnt.get("unrecorded") if isinstance(learnt, Mapping) else None
+        return tuple(map(str, named)) if isinstance(named, list) else ()
+
     def to(self, device: str | torch.device) -> TrainedModel:
         """The same model on another device; this one stays where it is."""
         device = torch.device(device)

@@ -136,6 +136,10 @@ def _world(
     if config.world == "imagination":
         if trained is None:
             raise ConfigError("world=imagination needs a model: model=NAME or model=FOLDER")
+        if "reward" in trained.unrecorded and "reward_fn" not in config.imagination:
+            raise ConfigError(
+                f"{task.name} was logged without a reward: nothing can be earned; give reward_fn in Python"
+            )
         return WorldModelVecEnv(trained, config.num_envs, **config.imagination)
     if make_physics is None or task.env_id is None:
         raise ConfigError(f"{task.name} has no simulator: world=physics is not possible")
