@@ -1,7 +1,8 @@
 """Write the tables of README.md anew from benchmarks/results/*.json; with --check, only say whether they are current.
 
 A table stands between two comments, named after its file:  <!-- results:transfer_reacher -->  <!-- /results -->
-The one named zoo has a row for every prediction_*.json, which benchmarks/measure_prediction.py writes.
+The one named zoo has a row for every prediction_*.json, which benchmarks/measure_prediction.py writes; those named
+calibration and changes have one for every calibration_*.json of benchmarks/measure_calibration.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ def fill_tables(text: str, results: Path) -> str:
         path = results / f"{found['name']}.json"
         if found["name"] == "zoo":
             return f"{found[1]}{render_zoo(results)}{found[3]}"
+        if found["name"] in CALIBRATION_TABLES:
+            return f"{found[1]}{render_calibration(results, CALIBRATION_TABLES[found['name']])}{found[3]}"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return f"{found[1]}{render_table(content)}{found[3]}"
@@ -118,6 +121,68 @@ def render_zoo(results: Path) -> str:
     return "\n".join(
         [*lines, "", f"{commands[0]}, and so on, on {machine['processor']}, {machine['cores']} cores.", ""]
     )
+
+
+def render_calibration(results: Path, line: Callable[[Mapping[str, Any]], dict[str, str]]) -> str:
+    """One row for each robot, its cells by the names of the columns; a column that some robot lacks is empty there.
+
+    Raises:
+        DataError: there is no calibration benchmark to show, or a file is damaged.
+    """
+    paths = sorted(results.glob("calibration_*.json"))
+    if not paths:
+        raise DataError(f"{results} holds no calibration_*.json; run benchmarks/measure_calibration.py")
+    rows = []
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            command, machine = content["command"], content["machine"]
+            rows.append(line(content))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} does not hold a calibration benchmark ({type(error).__name__}: {error})"
+            ) from error
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = ["", f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
+    lines += [f"| {' | '.join(row.get(column, '') for column in columns)} |" for row in rows]
+    return "\n".join([*lines, "", f"`{command}`, and so on, on {machine['processor']}, {machine['cores']} cores.", ""])
+
+
+def _coverage_line(content: Mapping[str, Any]) -> dict[str, str]:
+    """Coverage, and how well doubt tells wrong predictions from right ones on recorded episodes."""
+    found = content["modes"]["sampled"]
+    cells = {
+        "robot": content["task"],
+        "episodes": f"{content['model']['calibration']['episodes']:,} / {content['recording']['episodes']:,}",
+        "covered": _figure(found["coverage"]["pooled"]),
+    }
+    cells |= {f"at {horizon}": f"{figure['value']:.2f}" for horizon, figure in found["coverage"]["at"].items()}
+    return cells | {f"AUROC at {horizon}": _area(row, "expected") for horizon, row in found["auroc"].items()}
+
+
+def _changes_line(content: Mapping[str, Any]) -> dict[str, str]:
+    """Areas at the last horizon with enough wrong and right predictions, alone and with what was observed before."""
+    cells = {"robot": content["task"]}
+    for change, found in content["changed"].items():
+        told = [(horizon, row) for horizon, row in (found or {}).items() if row["expected"] is not None]
+        if not told:
+            cells[change] = "does not move it" if found is None else "too few"
+            continue
+        horizon, row = next(((h, r) for h, r in told if h == "50"), told[-1])
+        cells[change] = f"{row['expected']['value']:.2f} -> {row['surprised']['value']:.2f} (at {horizon})"
+    return cells
+
+
+CALIBRATION_TABLES = {"calibration": _coverage_line, "changes": _changes_line}
+"""Marker -> how a robot's row is made."""
+
+
+def _area(row: Mapping[str, Any], name: str) -> str:
+    return "" if row[name] is None else _figure(row[name])
+
+
+def _figure(figure: Mapping[str, float]) -> str:
+    return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
 
 
 def _zoo_line(content: Mapping[str, Any]) -> str:

@@ -99,3 +99,37 @@ def test_a_damaged_prediction_is_named(place):
     (place / "results" / "prediction_ant.json").write_text("{}")
     found = run(place)
     assert found.returncode == 1 and "prediction_ant.json" in found.stderr
+
+
+def calibration(task):
+    figure, none = {"value": 0.9, "low": 0.88, "high": 0.92}, {"expected": None, "surprised": None}
+    told = {"expected": {"value": 0.7, "low": 0.6, "high": 0.8}, "surprised": figure}
+    return {
+        "task": task,
+        "command": f"measure {task}",
+        "machine": {"processor": "a processor", "cores": 2},
+        "model": {"calibration": {"episodes": 400}},
+        "recording": {"episodes": 1360},
+        "modes": {"sampled": {"coverage": {"pooled": figure, "at": {"1": figure}}, "auroc": {"10": none, "50": told}}},
+        "changed": {"mass": {"10": told, "50": told, "100": told}, "gravity": None, "friction": {"10": none}},
+    }
+
+
+def test_doubts_have_a_row_for_every_robot_in_both_tables(place):
+    (place / "results" / "calibration_hopper.json").write_text(json.dumps(calibration("hopper")))
+    for name, row in (
+        ("calibration", "| hopper | 400 / 1,360 | 0.90 [0.88, 0.92] | 0.90 |  | 0.70 [0.60, 0.80] |"),
+        ("changes", "| hopper | 0.70 -> 0.90 (at 50) | does not move it | too few |"),
+    ):
+        (place / "README.md").write_text(EMPTY.replace("transfer", name))
+        assert run(place).returncode == 0
+        text = (place / "README.md").read_text()
+        assert row in text.splitlines() and "`measure hopper`, and so on, on a processor, 2 cores." in text
+
+
+def test_a_damaged_calibration_is_named(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "calibration"))
+    assert "holds no calibration_*.json" in run(place).stderr
+    (place / "results" / "calibration_hopper.json").write_text("{}")
+    found = run(place)
+    assert found.returncode == 1 and "calibration_hopper.json" in found.stderr
