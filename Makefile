@@ -17,7 +17,7 @@ help:
 	@echo "make demo       record a robot arm, learn it, train in imagination, compare with MuJoCo: about 10 minutes"
 	@echo "                (control=run also trains the policy in MuJoCo that the report compares with)"
 	@echo "make demo-camera  the same from pixels alone, ending in a film; robot=reacher or inverted_pendulum"
-	@echo "make test       the tests: about 5 minutes"
+	@echo "make test       the tests: about 8 minutes"
 	@echo "make test-slow  the tests that learn something"
 	@echo "make check      format, lint and types"
 	@echo "make clean      remove .venv, caches and build products; outputs/ stays"
@@ -110,8 +110,9 @@ $(CAMERA)/video/result.json: | $(CAMERA)/agent/result.json $(CAMERA)/held_out/re
 
 # --- tests ---
 
+# One torch thread a worker: two that share two cores are several times slower. A file's tests share what they make.
 test: $(INSTALLED)
-	@$(RUN) -m pytest
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
 
 test-slow: $(INSTALLED)
 	@$(RUN) -m pytest -m slow
