@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wm_gym.checks import raise_first
 from wm_gym.errors import ConfigError, ModelError, ObservationError
-from wm_gym.files import file_hash, read_json, replacing, write_json
+from wm_gym.files import file_hash, read_json, replacing_folder, write_json
 from wm_gym.models.checkpoint import read_tensors, tensors_not_finite, write_tensors
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -75,12 +75,12 @@ class Policy:
         return action.numpy(), None
 
     def save(self, folder: Path) -> None:
-        """Write ``policy.safetensors`` and ``policy.json``; where one cannot be written both stay as they were."""
+        """Write the folder, ``policy.safetensors`` and ``policy.json``: it appears complete, in the place of an older one."""
         described = {"activation": self.activation, "squash": self.squash, "details": dict(self.details)}
-        with replacing(folder / TENSORS) as tensors, replacing(folder / DESCRIPTION) as description:
-            write_tensors(tensors, self.tensors)
-            values = {"schema_version": SCHEMA_VERSION, **described, "sha256": file_hash(tensors)}
-            write_json(description, values)
+        with replacing_folder(folder) as partial:
+            write_tensors(partial / TENSORS, self.tensors)
+            values = {"schema_version": SCHEMA_VERSION, **described, "sha256": file_hash(partial / TENSORS)}
+            write_json(partial / DESCRIPTION, values)
 
 
 def load_policy(folder: str | Path, trust: bool = False) -> PredictingPolicy:
