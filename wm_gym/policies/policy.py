@@ -75,7 +75,7 @@ class Policy:
         return action.numpy(), None
 
     def save(self, folder: Path) -> None:
-        """Write the folder, ``policy.safetensors`` and ``policy.json``: it appears complete, in the place of an older one."""
+        """Write ``policy.safetensors`` and ``policy.json``: the folder appears whole, in the place of an older one."""
         described = {"activation": self.activation, "squash": self.squash, "details": dict(self.details)}
         with replacing_folder(folder) as partial:
             write_tensors(partial / TENSORS, self.tensors)
