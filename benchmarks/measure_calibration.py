@@ -49,7 +49,10 @@ class Settings:
         default_factory=dict, metadata={"help": "policies.NAME=FOLDER that act in the changed worlds, as in the data"}
     )
     episodes: int = field(default=200, metadata={"help": "in each changed world"})
-    stride: int = field(default=50, metadata={"help": "steps between the moments from which an episode is imagined"})
+    stride: int = field(
+        default=25,
+        metadata={"help": "steps between the moments from which an episode is imagined; as it was calibrated"},
+    )
     horizon: int = field(default=100, metadata={"help": "steps imagined"})
     seed: int = field(default=0, metadata={"help": "of the sampling, the random actions and the bootstrap"})
 
