@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from wm_gym.envs.noise import Stream, uniform
+from wm_gym.envs.noise import RowNoise, Stream, uniform
 
 
 def test_a_row_draws_the_same_in_any_batch():
@@ -42,3 +42,14 @@ def test_negative_and_large_seeds_are_seeds_too():
     seeds = torch.tensor([-1, 2**40, 2**62, 0])
     drawn = uniform(seeds, torch.zeros(4, dtype=torch.int64), Stream.START, 1)[:, 0]
     assert len(set(drawn.tolist())) == 4
+
+
+def test_streams_side_by_side_are_those_drawn_alone():
+    seeds = torch.tensor([0, 1, -5, 2**40 + 3, -(2**62), 2**63 - 1])
+    noise = RowNoise({Stream.DYNAMICS: 7, Stream.TERMINATION: 1, Stream.MEMBER: 3})
+    for counters in (torch.zeros(6, dtype=torch.int64), torch.tensor([0, 1, 2, 3, 10**6, 2**33])):
+        wanted = [uniform(seeds, counters, stream, size) for stream, size in ((1, 7), (2, 1), (4, 3))]
+        drawn = noise.draw(seeds.numpy(), counters.numpy())
+        assert drawn.dtype == np.float32 and np.array_equal(drawn, torch.cat(wanted, -1).numpy())
+    other = noise.draw(seeds.numpy()[::-1], counters.numpy())
+    assert np.array_equal(other[:, :7], uniform(seeds.flip(0), counters, Stream.DYNAMICS, 7).numpy())

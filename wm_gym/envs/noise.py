@@ -6,12 +6,18 @@ row 3 of a batch of 1,000 draws exactly what a single environment with its seed 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+Array = np.ndarray[Any, np.dtype[Any]]
 _MASK = 0xFFFFFFFF
+_NINE, _FIFTEEN, _SIXTEEN = np.uint32(9), np.uint32(15), np.uint32(16)
+_FIRST, _SECOND = np.uint32(0x21F0AAAD), np.uint32(0x735A2D97)
 
 
 class Stream(IntEnum):
@@ -52,3 +58,47 @@ def _mix(x: Tensor) -> Tensor:
     x = x ^ (x >> 15)
     x = (x * 0x735A2D97) & _MASK
     return x ^ (x >> 15)
+
+
+class RowNoise:
+    """:func:`uniform` of several streams at once, on the CPU: unsigned numpy numbers overflow as the generator wants.
+
+    The part of the work that depends on the seeds alone is kept for the next call.
+    """
+
+    def __init__(self, sizes: Mapping[Stream, int]) -> None:
+        """Draw ``sizes[stream]`` numbers a row for each stream."""
+        self._stream = np.concatenate([np.full(size, int(stream), np.uint32) for stream, size in sizes.items()])
+        self._stream = self._stream * np.uint32(0x85EBCA6B)
+        self._index = np.concatenate([np.arange(size, dtype=np.uint32) for size in sizes.values()])
+        self._spread = self._index * np.uint32(0x9E3779B9)
+        self._seeds: Array = np.zeros(0, np.int64)
+        self._key: Array = np.zeros((0, 1), np.uint32)
+
+    def draw(self, seeds: Array, counters: Array) -> Array:
+        """The streams' numbers side by side, (B, sum of sizes) float32, for seeds and counters (B,) int64."""
+        if not np.array_equal(seeds, self._seeds):
+            self._seeds = seeds.copy()
+            key = _mix_in_place(seeds.astype(np.uint32)[:, None] ^ np.uint32(0x9E3779B9))
+            self._key = _mix_in_place(key ^ (seeds >> 32).astype(np.uint32)[:, None])
+        key = _mix_in_place(self._key ^ counters.astype(np.uint32)[:, None])
+        bits = _mix_in_place(key ^ self._stream)
+        bits += self._spread
+        bits = _mix_in_place(bits)
+        bits ^= self._index
+        bits = _mix_in_place(bits)
+        bits >>= _NINE
+        drawn = bits.astype(np.float32)
+        drawn += np.float32(0.5)
+        drawn *= np.float32(2.0**-23)
+        return drawn
+
+
+def _mix_in_place(x: Array) -> Array:
+    """:func:`_mix` of uint32 numbers."""
+    x ^= x >> _SIXTEEN
+    x *= _FIRST
+    x ^= x >> _FIFTEEN
+    x *= _SECOND
+    x ^= x >> _FIFTEEN
+    return x

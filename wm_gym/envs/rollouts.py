@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from wm_gym.envs.frames import frame_context
-from wm_gym.envs.imagination import SAID, Imagination, ImaginationConfig, RolloutState, Transition
+from wm_gym.envs.fused_imagination import imagination_of
+from wm_gym.envs.imagination import SAID, ImaginationConfig, RolloutState, Transition
 from wm_gym.envs.spaces import batched_actions, box, observation_box, start_context
 from wm_gym.errors import ConfigError, KeywordError, ObservationError
 from wm_gym.models import TrainedModel, load_model
@@ -71,7 +72,7 @@ class Rollouts:
         config = ImaginationConfig(**settings)
         if max_episode_steps not in (None, -1):  # Gymnasium says -1 for "no limit"
             config = config.limited(max_episode_steps)
-        self.imagination = Imagination(trained.to(self.device), config)
+        self.imagination = imagination_of(trained.to(self.device), config)
         self.task, self.rows = trained.task, int(rows)
         first = self.imagination.begin(torch.zeros(1, dtype=torch.int64, device=self.device)).observation[0]
         self.observation_space = observation_box(self.imagination.obs_type, self.task, first)
@@ -110,11 +111,7 @@ class Rollouts:
                 self.state = self.imagination.begin_at(*self._context(options), numbers, episodes, steps)
             else:
                 self.state = self.imagination.begin(numbers, episodes, steps)
-        return _numpy(self.current.observation), self.said_of_start()
-
-    def said_of_start(self) -> dict[str, Array]:
-        """What ``info`` says of the current observations, as at the first of an episode."""
-        return {name: _numpy(value) for name, value in self.imagination.judge_start(self.current).items()}
+        return _numpy(self.current.observation), self._said_of(self.current)
 
     def step(self, action: Any) -> StepArrays:
         """Advance every row; nothing changes if an action is refused."""
@@ -123,13 +120,15 @@ class Rollouts:
         self.state, transition = self.imagination.step(state, actions)
         return _arrays(transition)
 
-    def restart(self, done: Array) -> Array:
-        """Begin the next episode of the rows where ``done`` (B,), and show the observations of all rows."""
-        state = self.current
-        index = torch.from_numpy(np.flatnonzero(done)).to(self.device)
-        ended = state.rows(index)
-        self.state = state.with_rows(index, self.imagination.begin(ended.seeds, ended.episodes + 1, ended.steps))
-        return _numpy(self.current.observation)
+    def restart(self, ended: Array) -> tuple[Array, dict[str, Array]]:
+        """Begin the next episode of the n rows numbered ``ended``: their observations, and what ``info`` says of each.
+
+        The state is written in place: nobody else has it.
+        """
+        state, index = self.current, torch.from_numpy(ended).to(self.device)
+        begun = self.imagination.begin(state.seeds[index], state.episodes[index] + 1, state.steps[index])
+        state.write_rows(index, begun)
+        return _numpy(begun.observation), self._said_of(begun)
 
     def get_state(self, rows: Sequence[int] | None = None) -> RolloutState:
         """A frozen copy on the CPU of all rows, or of those named."""
@@ -151,6 +150,10 @@ class Rollouts:
         self._check_fit(state, count)
         moved = self.imagination.adopt(state.map(lambda value: value.to(self.device, copy=True)))
         self.state = moved if index is None else self.current.with_rows(index, moved)
+
+    def _said_of(self, state: RolloutState) -> dict[str, Array]:
+        """What ``info`` says of the first observations of episodes."""
+        return {name: _numpy(value) for name, value in self.imagination.judge_start(state).items()}
 
     def _context(self, options: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """The user's own start as embeddings, and the actions between them."""

@@ -79,10 +79,12 @@ class WorldModelVecEnv(VecEnv):
         self._lengths += 1
         infos = _infos(result.said())
         if done.any():
-            observation = self._rollouts.restart(done)
-            for row in np.flatnonzero(done).tolist():
+            ended = np.flatnonzero(done)
+            last = observation[ended]
+            observation[ended], _ = self._rollouts.restart(ended)
+            for place, row in enumerate(ended.tolist()):
                 infos[row] |= result.info(row)
-                infos[row]["terminal_observation"] = result.observation[row].copy()
+                infos[row]["terminal_observation"] = last[place]
                 infos[row]["TimeLimit.truncated"] = bool(result.truncated[row] and not result.terminated[row])
                 infos[row]["episode"] = {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": 0.0}
             self._returns[done], self._lengths[done] = 0.0, 0

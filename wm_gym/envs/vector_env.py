@@ -100,10 +100,11 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
             info = {name: value.copy() for name, value in info.items()}
             info["final_info"] = {**final, **{f"_{name}": done for name in final}}
             info["final_obs"] = _only(observation, done)
-            observation = self._rollouts.restart(done)
+            ended = np.flatnonzero(done)
+            observation[ended], said = self._rollouts.restart(ended)
             # What stands beside the first observation of a new episode is about that observation.
-            for name, value in self._rollouts.said_of_start().items():
-                info[name][done] = value[done]
+            for name, value in said.items():
+                info[name][ended] = value
             info["_final_info"] = info["_final_obs"] = done
         return observation, result.reward, result.terminated, result.truncated, self._with_masks(info)
 

@@ -93,6 +93,13 @@ class Normalizer(nn.Module):
         middle, reach = (self.low + self.high) / 2, _BOUND * torch.maximum((self.high - self.low) / 2, self.std)
         return middle - reach, middle + reach
 
+    @property
+    def reward_bounds(self) -> tuple[Tensor, Tensor]:
+        """Scalars: low and high bounds of an imagined reward, ten times the training range."""
+        low, high = self.reward_range
+        reach = _BOUND * torch.maximum((high - low) / 2, self.reward_std)
+        return (low + high) / 2 - reach, (low + high) / 2 + reach
+
     def bound(self, value: Tensor) -> Tensor:
         """Keep raw observations (..., S) finite and within the bounds; what was NaN lands on one."""
         low, high = self.bounds
@@ -100,9 +107,7 @@ class Normalizer(nn.Module):
 
     def bound_reward(self, value: Tensor) -> Tensor:
         """Keep rewards (...) within ten times the training range; what was NaN becomes the lowest."""
-        low, high = self.reward_range
-        reach = _BOUND * torch.maximum((high - low) / 2, self.reward_std)
-        return value.nan_to_num(nan=-torch.inf).clamp((low + high) / 2 - reach, (low + high) / 2 + reach)
+        return value.nan_to_num(nan=-torch.inf).clamp(*self.reward_bounds)
 
     def error(self, difference: Tensor) -> Tensor:
         """Normalised root mean square of a raw difference (..., S) over the dimensions that move: (...)."""

@@ -29,7 +29,8 @@ from wm_gym.models.normalization import Normalizer
 from wm_gym.models.world_model import Loss, WorldModel
 from wm_gym.types import Episode, LatentState, Observation, Prediction, Segment, TaskSpec
 
-_LOG_VARIANCE = (-10.0, 0.5)  # fixed bounds: learnt ones drift, and sigma collapses with them
+LOG_VARIANCE = (-10.0, 0.5)
+"""Fixed bounds: learnt ones drift, and sigma collapses with them."""
 _RIDGE = 1e-4  # relative to inputs of unit variance
 _LIKELIHOOD_WEIGHT = 0.1  # the variance has an output layer of its own; its pull on the shared trunk stays small
 
@@ -225,7 +226,7 @@ class StateEnsemble(WorldModel):
         inputs = torch.cat([self._features(state), action], -1)
         mean, log_variance = self.dynamics(inputs).chunk(2, -1)
         mean = mean + inputs @ self.linear[:-1] + self.linear[-1]
-        low, high = _LOG_VARIANCE
+        low, high = LOG_VARIANCE
         # A smooth clamp keeps a gradient at the bounds.
         log_variance = high - F.softplus(high - log_variance)
         return mean, low + F.softplus(log_variance - low)

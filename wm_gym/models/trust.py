@@ -18,8 +18,9 @@ COVERAGE = 0.9
 """Probability with which the actual error stays below the bound."""
 LARGEST_ERROR = 10.0
 """nRMSE that counts for any that is larger, or is no number: the rollout is lost."""
+LEAST_SPREAD, LEAST_DISTANCE = 1e-6, 1e-2
+"""Less counts as this much: their logarithms must not run away."""
 _TRUSTED_ERROR = 0.5  # nRMSE at which half of a dimension's own standard deviation is lost
-_LEAST_SPREAD, _LEAST_DISTANCE = 1e-6, 1e-2  # their logarithms must not run away
 _NO_BOUND = 6e4  # too few episodes: the bound is then LARGEST_ERROR; float16 holds it
 
 
@@ -145,7 +146,7 @@ class Calibration:
         """
         row, step = int(deterministic), self._step(elapsed)
         by_spread, by_distance = self.exponents[row, step].unbind(-1)
-        grown = spread.clamp(min=_LEAST_SPREAD) ** by_spread * distance.clamp(min=_LEAST_DISTANCE) ** by_distance
+        grown = spread.clamp(min=LEAST_SPREAD) ** by_spread * distance.clamp(min=LEAST_DISTANCE) ** by_distance
         expected = (self.scale[row, step] * grown).nan_to_num(nan=LARGEST_ERROR).clamp(max=LARGEST_ERROR)
         return torch.where(elapsed > 0, expected, torch.zeros_like(expected))
 
@@ -178,12 +179,12 @@ def _calibrate(rolled: Tensor, episodes: Tensor) -> tuple[float, list[float], fl
     there = ~rolled[0].isnan()
     share = episode_shares(episodes[there])
     error, spread, distance = rolled[:, there].double()
-    logs = torch.stack([spread.clamp(min=_LEAST_SPREAD), distance.clamp(min=_LEAST_DISTANCE)], -1).log()
-    exponents = _fit_exponents(error.clamp(min=_LEAST_SPREAD).log(), logs, share)
+    logs = torch.stack([spread.clamp(min=LEAST_SPREAD), distance.clamp(min=LEAST_DISTANCE)], -1).log()
+    exponents = _fit_exponents(error.clamp(min=LEAST_SPREAD).log(), logs, share)
     grown = (logs @ exponents).exp()
     average = float((share * error).sum() / share.sum())
     # The mean, not the median, is what is expected: logarithms alone would promise too little.
-    scale = max(average / float((share * grown).sum() / share.sum()), _LEAST_SPREAD)
+    scale = max(average / float((share * grown).sum() / share.sum()), LEAST_SPREAD)
     quantile = hierarchical_quantile(error / (scale * grown), episodes[there], COVERAGE)
     return scale, exponents.tolist(), min(quantile, _NO_BOUND), average
 
