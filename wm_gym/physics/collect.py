@@ -19,7 +19,7 @@ from wm_gym.errors import ConfigError, WorldModelError
 from wm_gym.physics.behaviours import Behaviour, LoadPolicy, check_behaviours, make_behaviour, policy_of
 from wm_gym.physics.camera import Camera, open_cameras
 from wm_gym.physics.processes import become_worker
-from wm_gym.physics.tasks import get_physics_state, make_physics, physics_of
+from wm_gym.physics.tasks import PhysicsEnv, get_physics_state, make_physics, physics_of
 from wm_gym.types import Episode, FrameArray, TaskSpec
 
 Stage = Callable[[str, Episode], None]
@@ -77,8 +77,18 @@ class Job:
 class Recorder:
     """One process's environment, cameras and behaviours, opened once and used for episode after episode."""
 
-    def __init__(self, task: TaskSpec, policies: Mapping[str, LoadPolicy] | None = None) -> None:
+    def __init__(
+        self,
+        task: TaskSpec,
+        policies: Mapping[str, LoadPolicy] | None = None,
+        make: Callable[[TaskSpec], PhysicsEnv] = make_physics,
+    ) -> None:
         """Open what recording needs.
+
+        Args:
+            task: what to record, with the cameras to record it with.
+            policies: that behaviours may follow.
+            make: gives the robot; its observation must be the task's.
 
         Raises:
             ConfigError: the task cannot be made.
@@ -86,7 +96,7 @@ class Recorder:
         """
         self.task = task
         self._policies = policies or {}
-        self._env = make_physics(task)
+        self._env = make(task)
         self._behaviours: dict[str, Behaviour] = {}
         self._cameras: dict[str, Camera] = open_cameras(physics_of(self._env).model, task.cameras)
 

@@ -20,6 +20,7 @@ from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ConfigError
 from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel
+from wm_gym.models.normalization import Normalizer
 from wm_gym.policies.learners import build_learner, export_policy
 from wm_gym.policies.policy import Policy
 from wm_gym.policies.resume import restore_learner, save_learner
@@ -83,6 +84,7 @@ def learn(
     work: Path,
     make_physics: Callable[[TaskSpec], Any] | None = None,
     progress: Callable[[int], None] | None = None,
+    normalizer: Normalizer | None = None,
 ) -> LearnResult:
     """Train an agent, going on from the checkpoint in ``work`` if an earlier call left one.
 
@@ -93,14 +95,17 @@ def learn(
         work: folder for checkpoints. It stays, complete, for the caller to remove once the result is safe.
         make_physics: builds the physical environment, needed for ``world="physics"``.
         progress: told the steps taken, between rollouts; None shows a bar.
+        normalizer: scales the observations, and gives the physics the settings of the imagination; None: the model's
+            own in imagination, none in the physics.
 
     Raises:
         ConfigError: a setting does not exist, or ``work`` belongs to another training.
     """
     config.check()
     env = _world(config, task, trained, make_physics)
-    normalizer = trained.model.normalizer if trained is not None and config.world == "imagination" else None
-    learner = build_learner(config.algorithm, env, config.seed, config.steps, normalizer, config.settings)
+    inside = trained if config.world == "imagination" else None
+    scales = inside.model.normalizer if normalizer is None and inside is not None else normalizer
+    learner = build_learner(config.algorithm, env, config.seed, config.steps, scales, config.settings)
     identity = {
         "task": task.name,
         "algorithm": config.algorithm,
@@ -111,8 +116,10 @@ def learn(
         "settings": {k: str(v) for k, v in config.settings.items()},
         "imagination": {k: str(v) for k, v in config.imagination.items()},
         "normalize": config.normalize,
-        "model": dict(trained.manifest.get("files", {})) if normalizer is not None and trained is not None else None,
+        "model": None if inside is None else dict(inside.manifest.get("files", {})),
     }
+    if normalizer is not None:
+        identity["scales"] = normalizer.mean.tolist() + normalizer.std.tolist()
     if isinstance(env, WorldModelVecEnv):
         env.seed(config.seed * _SEED_GAP)  # SB3 has just seeded it with the bare seed
     keeper = _Keeper(work, env, config.steps, identity, progress)

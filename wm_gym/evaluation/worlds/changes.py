@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import mujoco
 import numpy as np
 
 from wm_gym.evaluation.worlds.physics import Disturbance
+from wm_gym.physics.alteration import scale
 from wm_gym.types import FloatArray
 
 
@@ -28,7 +30,11 @@ def changes(observation_spread: FloatArray) -> list[Change]:
     Args:
         observation_spread: (S,) standard deviations, for the size of the sensors' noise.
     """
-    scaled = {"mass": _mass, "friction": _friction, "damping": _damping, "gravity": _gravity, "actuator gain": _gain}
+    scaled: dict[str, Callable[[float], Callable[[mujoco.MjModel], None]]] = {
+        **{name: partial(_scaled, name) for name in ("mass", "friction", "damping")},
+        "gravity": _gravity,
+        "actuator gain": partial(_scaled, "gain"),
+    }
     factors = {
         "mass": (1.25, 1.5),
         "friction": (0.7, 0.4),
@@ -37,8 +43,8 @@ def changes(observation_spread: FloatArray) -> list[Change]:
         "actuator gain": (0.85, 0.7),
     }
     found = [
-        Change(axis, f"x {factor:g}", Disturbance(change=scale(factor)))
-        for axis, scale in scaled.items()
+        Change(axis, f"x {factor:g}", Disturbance(change=change(factor)))
+        for axis, change in scaled.items()
         for factor in factors[axis]
     ]
     for share in (0.02, 0.1):
@@ -47,38 +53,12 @@ def changes(observation_spread: FloatArray) -> list[Change]:
     return found + [Change("action delay", f"{n} step{'s' * (n > 1)}", Disturbance(delay=n)) for n in (1, 3)]
 
 
-def _mass(factor: float) -> Callable[[mujoco.MjModel], None]:
-    def change(model: mujoco.MjModel) -> None:
-        model.body_mass[:] *= factor
-        model.body_inertia[:] *= factor
-        model.dof_armature[:] *= factor  # most of a small arm's inertia sits in its motors
-
-    return change
-
-
-def _friction(factor: float) -> Callable[[mujoco.MjModel], None]:
-    def change(model: mujoco.MjModel) -> None:
-        model.geom_friction[:] *= factor
-
-    return change
-
-
-def _damping(factor: float) -> Callable[[mujoco.MjModel], None]:
-    def change(model: mujoco.MjModel) -> None:
-        model.dof_damping[:] *= factor
-
-    return change
+def _scaled(name: str, factor: float) -> Callable[[mujoco.MjModel], None]:
+    return lambda model: scale(model, name, factor)
 
 
 def _gravity(factor: float) -> Callable[[mujoco.MjModel], None]:
     def change(model: mujoco.MjModel) -> None:
         model.opt.gravity[:] *= factor
-
-    return change
-
-
-def _gain(factor: float) -> Callable[[mujoco.MjModel], None]:
-    def change(model: mujoco.MjModel) -> None:
-        model.actuator_gear[:] *= factor
 
     return change

@@ -1,0 +1,64 @@
+"""The comparison as a person asks for it, with settings of seconds; and what another call adds to it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["task=reacher", "minutes=0.1", "limit=20", "steps=100", "num_envs=2", "episodes=2", "workers=1", "updates=2"]
+
+
+def run(*arguments):
+    command = [sys.executable, "benchmarks/compare_simulators.py", *(str(argument) for argument in arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """Two worlds and one seed."""
+    output = tmp_path_factory.mktemp("robot") / "simulators"
+    return output, run(*SMALL, "worlds=[nominal,oracle]", "seeds=[0]", f"output={output}")
+
+
+def test_it_says_what_it_costs_and_ends_with_a_table_and_a_chart(first):
+    output, done = first
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "reacher: 0.1 minutes of logs (300 steps) of a robot with secrets:"
+    assert "minutes of one core in all" in done.stdout and "2 simulation steps of 0.01 s" in done.stdout
+    assert done.stdout.strip().splitlines()[-1] == f"benchmark: {output}"
+    result = json.loads((output / "result.json").read_text())
+    assert [row["world"] for row in result["table"]] == ["nominal", "oracle"]
+    assert result["secret"]["delay_steps"] == 2 and result["logs"]["steps"] == 300 and result["memory"] == 2
+    assert len(result["in_the_ranges"]) == 5
+    assert (output / "returns.svg").is_file() and not list((output / "agents").glob("*.partial"))
+
+
+@pytest.mark.slow
+def test_another_call_adds_worlds_and_keeps_what_is_finished(first):
+    output, _ = first
+    before = {path: path.stat().st_mtime_ns for path in output.glob("agents/*/result.json")}
+    done = run(*SMALL, "worlds=[nominal,identified,imagination]", "seeds=[0]", f"output={output}")
+    assert done.returncode == 0, done.stderr
+    assert all(path.stat().st_mtime_ns == written for path, written in before.items())
+    result = json.loads((output / "result.json").read_text())
+    worlds = [row["world"] for row in result["table"]]
+    if "impossible" in result["identified"]:
+        assert worlds == ["imagination", "nominal"] and "not possible" in done.stdout
+    else:
+        assert worlds == ["imagination", "nominal", "identified"] and "mujoco.sysid found damping" in done.stdout
+
+
+def test_other_settings_in_the_same_folder_are_one_line(first):
+    done = run(*SMALL, "secret.gain=0.9", f"output={first[0]}")
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "holds a comparison with secret=" in done.stderr
+
+
+def test_a_world_that_does_not_exist_is_one_line(tmp_path):
+    done = run(*SMALL, "worlds=[dream]", f"output={tmp_path / 'none'}")
+    assert done.returncode == 1 and done.stderr.startswith("error: worlds=['dream']: some of imagination, nominal")
+    assert len(done.stderr.strip().splitlines()) == 1
