@@ -11,7 +11,7 @@ python datasets/collect_episodes.py task=hopper num_steps=100000 seed=3000 camer
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from wm_gym.files import write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.models.trust import COVERAGE
 from wm_gym.policies.policy import load_policy
+from wm_gym.types import Episode
 
 MODES = {"sampled": False, "mean": True}
 """Rollouts as the environment plays them, and with ``deterministic=True``."""
@@ -120,16 +121,22 @@ def check_model(trained: TrainedModel, recorded: Dataset) -> None:
 
 def _judge_mode(settings: Settings, trained: TrainedModel, recorded: Dataset, deterministic: bool) -> dict[str, Any]:
     """Coverage, discrimination and reliability on the recording."""
-    generator = np.random.default_rng(settings.seed)
-    episodes = [episode for episode in recorded.episodes() if len(episode) > judging.WATCHED]
-    doubts = judging.imagine_doubts(trained, episodes, settings.stride, settings.horizon, deterministic, settings.seed)
+    generator, episodes = np.random.default_rng(settings.seed), list(recorded.episodes())
+    long = [episode for episode in episodes if len(episode) > judging.WATCHED]
+
+    def imagine(chosen: Sequence[Episode], watched: int) -> judging.Doubts:
+        stride, horizon, seed = settings.stride, settings.horizon, settings.seed
+        return judging.imagine_doubts(trained, chosen, stride, horizon, deterministic, seed, watched)
+
+    # What a bound promises holds at moments like those of the calibration, which nobody watched beforehand.
+    promised, doubts = imagine(episodes, 0), imagine(long, judging.WATCHED)
     calibrated = trained.calibration.scale.shape[1]
     return {
         "episodes": len(episodes),
-        "rollouts": len(doubts.error),
-        "coverage": judging.judge_coverage(doubts, calibrated, generator),
+        "rollouts": len(promised.error),
+        "coverage": judging.judge_coverage(promised, calibrated, generator),
         "auroc": judging.judge_discrimination(doubts, generator),
-        "reliability": judging.reliability(doubts),
+        "reliability": judging.reliability(promised),
     }
 
 

@@ -108,6 +108,12 @@ def test_a_robot_that_is_the_one_imagined_does_not_surprise_and_another_does(poi
     assert other.surprise[0] > 2 and other.surprised[0, 0] == pytest.approx(other.expected[0, 0] * other.surprise[0])
 
 
+def test_what_nobody_watched_begins_at_the_first_observation_and_surprises_nobody(point_mass):
+    found = imagine_doubts(point_mass, [pushed(5, drift=0.05)], 3, 8, deterministic=True, seed=0, watched=0)
+    assert found.error.shape == (2, 8) and found.surprise.tolist() == [1.0, 1.0]
+    assert sorted(np.isfinite(found.error).sum(1).tolist()) == [2, 5]  # from steps 3 and 0 to the end
+
+
 def test_the_chart_is_one_whole_picture(tmp_path):
     found = doubts(np.linspace(0.1, 1, 40)[:, None] * np.ones(5), np.ones((40, 5)))
     values = {"level": 0.9, "coverage": judge_coverage(found, 5, generator()), "reliability": reliability(found)}

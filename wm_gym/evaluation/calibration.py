@@ -70,9 +70,15 @@ class Doubts:
 
 @torch.no_grad()
 def imagine_doubts(
-    trained: TrainedModel, episodes: Sequence[Episode], stride: int, horizon: int, deterministic: bool, seed: int
+    trained: TrainedModel,
+    episodes: Sequence[Episode],
+    stride: int,
+    horizon: int,
+    deterministic: bool,
+    seed: int,
+    watched: int = WATCHED,
 ) -> Doubts:
-    """Watch ``WATCHED`` steps from every ``stride``-th moment of each episode, then imagine up to ``horizon`` more.
+    """Watch some steps from every ``stride``-th moment of each episode, then imagine up to ``horizon`` more.
 
     Args:
         trained: a state model.
@@ -81,27 +87,33 @@ def imagine_doubts(
         horizon: H.
         deterministic: roll out the mean of the members, or one of them with sampled noise.
         seed: of the sampling.
+        watched: observed steps before each rollout; with 0 the moments are the calibration's, and every surprise is 1.
 
     Raises:
         DataError: no episode is longer than what is watched.
     """
     generator = None if deterministic else torch.Generator().manual_seed(seed)
     found = None
-    for segment, numbers in cut_moments(episodes, stride, WATCHED):
-        part = _imagine(trained, segment, horizon, generator, numbers.numpy())
+    for segment, numbers in cut_moments(episodes, stride, watched):
+        part = _imagine(trained, segment, watched, horizon, generator, numbers.numpy())
         found = part if found is None else found.joined(part)
     assert found is not None, "cut_moments yields at least one batch"
     return found
 
 
 def _imagine(
-    trained: TrainedModel, segment: Segment, horizon: int, generator: torch.Generator | None, episodes: FloatArray
+    trained: TrainedModel,
+    segment: Segment,
+    watched: int,
+    horizon: int,
+    generator: torch.Generator | None,
+    episodes: FloatArray,
 ) -> Doubts:
     """What is said of one batch of windows."""
     model, calibration, deterministic = trained.model, trained.calibration, generator is None
-    steps = slice(WATCHED, WATCHED + horizon)
+    steps = slice(watched, watched + horizon)
     future = Segment(
-        observations=segment.observations[:, WATCHED : WATCHED + horizon + 1],
+        observations=segment.observations[:, watched : watched + horizon + 1],
         actions=segment.actions[:, steps],
         rewards=segment.rewards[:, steps],
         terminations=segment.terminations[:, steps],
@@ -118,18 +130,20 @@ def _imagine(
         known = torch.where(future.mask > 0, values, torch.nan)
         return np.asarray(F.pad(known, (0, horizon - values.shape[1]), value=torch.nan).double().numpy())
 
-    surprise = _surprise(trained, segment).double().numpy()
+    surprise = _surprise(trained, segment, watched).double().numpy()
     return Doubts(recorded(error), recorded(expected), recorded(bound), surprise, episodes)
 
 
-def _surprise(trained: TrainedModel, segment: Segment) -> Tensor:
+def _surprise(trained: TrainedModel, segment: Segment, watched: int) -> Tensor:
     """Geometric mean (B,) of actual over expected one-step error along the watched steps, at least 1.
 
     A mean of the ratios themselves is ruled by single impacts, and found changed robots worse (docs/log.md).
     """
+    if not watched:
+        return torch.ones(len(segment.actions))
     model, one = trained.model, torch.ones((), dtype=torch.int64)
     ratios = []
-    for step in range(WATCHED):
+    for step in range(watched):
         latent = model.observe(None, None, segment.observations[:, step])
         said = model.predict(model.imagine(latent, segment.actions[:, step]))
         features = model.features(latent, said)
