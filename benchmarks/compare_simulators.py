@@ -48,10 +48,10 @@ class SecretConfig:
     """What the robot does not tell."""
 
     friction: float = field(default=0.6, metadata={"help": "factor on the friction of contacts"})
-    damping: float = field(default=0.6, metadata={"help": "factor on the damping of joints"})
-    gain: float = field(default=1.4, metadata={"help": "factor on what motors give"})
+    damping: float = field(default=1.5, metadata={"help": "factor on the damping of joints"})
+    gain: float = field(default=0.7, metadata={"help": "factor on what motors give"})
     delay: float = field(default=0.02, metadata={"help": "seconds until a command arrives, in whole simulation steps"})
-    dead_zone: float = field(default=0.1, metadata={"help": "share of a motor's range lost in its drive"})
+    dead_zone: float = field(default=0.2, metadata={"help": "share of a motor's range lost in its drive"})
 
 
 @dataclass
@@ -59,10 +59,10 @@ class RangesConfig:
     """Between what domain randomisation draws for each episode; the delay's end says what every agent remembers."""
 
     friction: list[float] = field(default_factory=lambda: [0.5, 1.5])
-    damping: list[float] = field(default_factory=lambda: [0.5, 1.5])
+    damping: list[float] = field(default_factory=lambda: [0.5, 2.0])
     gain: list[float] = field(default_factory=lambda: [0.5, 1.5])
     delay: list[float] = field(default_factory=lambda: [0.0, 0.04])
-    dead_zone: list[float] = field(default_factory=lambda: [0.0, 0.2])
+    dead_zone: list[float] = field(default_factory=lambda: [0.0, 0.3])
 
 
 @dataclass

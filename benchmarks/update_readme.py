@@ -2,7 +2,8 @@
 
 A table stands between two comments, named after its file:  <!-- results:transfer_reacher -->  <!-- /results -->
 The one named zoo has a row for every prediction_*.json, which benchmarks/measure_prediction.py writes; those named
-calibration and changes have one for every calibration_*.json of benchmarks/measure_calibration.py.
+calibration and changes have one for every calibration_*.json of benchmarks/measure_calibration.py, and simulators some
+for every simulators_*.json of benchmarks/compare_simulators.py.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def fill_tables(text: str, results: Path) -> str:
         path = results / f"{found['name']}.json"
         if found["name"] == "zoo":
             return f"{found[1]}{render_zoo(results)}{found[3]}"
+        if found["name"] == "simulators":
+            return f"{found[1]}{render_simulators(results)}{found[3]}"
         if found["name"] in CALIBRATION_TABLES:
             return f"{found[1]}{render_calibration(results, CALIBRATION_TABLES[found['name']])}{found[3]}"
         try:
@@ -146,6 +149,59 @@ def render_calibration(results: Path, line: Callable[[Mapping[str, Any]], dict[s
     lines = ["", f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
     lines += [f"| {' | '.join(row.get(column, '') for column in columns)} |" for row in rows]
     return "\n".join([*lines, "", f"`{command}`, and so on, on {machine['processor']}, {machine['cores']} cores.", ""])
+
+
+def render_simulators(results: Path) -> str:
+    """One row for each robot and world, and under them what each robot's secrets were and what was found of them.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    paths = sorted(results.glob("simulators_*.json"))
+    if not paths:
+        return "\nNot yet measured.\n"
+    lines = [
+        "",
+        "| robot | trained in | seeds | return on the robot | minus nominal | minus randomised | share of the gain |",
+    ]
+    lines.append("|---|---|---:|---:|---:|---:|---:|")
+    below = []
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            lines += [_world_line(content["task"], row) for row in content["table"]]
+            below += ["", _secrets_line(content)]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} does not hold a comparison of simulators ({type(error).__name__}: {error})"
+            ) from error
+    return "\n".join([*lines, *below, ""])
+
+
+def _world_line(robot: str, row: Mapping[str, Any]) -> str:
+    figures = [row[name] for name in ("return", "minus_nominal", "minus_randomised", "share")]
+    digits = 2 if abs(row["return"]["value"]) < 100 else 0
+    cells = [
+        "" if figure is None else f"{figure['value']:.{d}f} [{figure['low']:.{d}f}, {figure['high']:.{d}f}]"
+        for figure, d in zip(figures, (digits, digits, digits, 2), strict=True)
+    ]
+    return f"| {' | '.join([robot, row['name'], str(row['seeds']), *cells])} |"
+
+
+def _secrets_line(content: Mapping[str, Any]) -> str:
+    """What was hidden, in what was found, and how to do it again."""
+    secret, found, machine = content["secret"], content["identified"], content["machine"]
+    kept = ", ".join(f"{name.replace('_', ' ')} {secret[name]:g}" for name in secret if name != "delay_steps")
+    told = ""
+    if "alteration" in found:
+        named = ", ".join(f"{name} {found['alteration'][name]:.3g}" for name in (*found["sought"], "delay"))
+        told = f" `mujoco.sysid` found {named}."
+    elif "impossible" in found:
+        told = f" `mujoco.sysid` could not be used: {found['impossible']}."
+    return (
+        f"{content['task']}: {content['logs']['minutes']:.3g} minutes of logs; its secrets: {kept}.{told} "
+        f"`{content['command']}` on {machine['processor']}, {machine['cores']} cores."
+    )
 
 
 def _coverage_line(content: Mapping[str, Any]) -> dict[str, str]:

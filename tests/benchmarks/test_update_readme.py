@@ -133,3 +133,47 @@ def test_a_damaged_calibration_is_named(place):
     (place / "results" / "calibration_hopper.json").write_text("{}")
     found = run(place)
     assert found.returncode == 1 and "calibration_hopper.json" in found.stderr
+
+
+def comparison(robot, identified):
+    figure = {"value": -8.0, "low": -9.0, "high": -7.0}
+    share = {"value": 0.5, "low": 0.25, "high": 0.75}
+    none = {"minus_nominal": None, "minus_randomised": None, "share": None}
+    rows = [
+        {"name": "imagination", "seeds": 5, "return": figure, "minus_nominal": figure, "share": share},
+        {"name": "nominal MuJoCo", "seeds": 5, "return": {name: 900.4 for name in figure}},
+    ]
+    return {
+        "task": robot,
+        "command": f"compare {robot}",
+        "machine": {"processor": "a processor", "cores": 2},
+        "secret": {"gain": 0.7, "dead_zone": 0.2, "delay": 0.02, "delay_steps": 2},
+        "logs": {"minutes": 10.0},
+        "identified": identified,
+        "table": [none | row for row in rows],
+    }
+
+
+def test_simulators_have_a_row_for_every_robot_and_world(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "simulators"))
+    assert run(place).returncode == 0 and "Not yet measured." in (place / "README.md").read_text()
+    found = {"alteration": {"gain": 0.5123, "delay": 0.02}, "sought": ["gain"]}
+    for robot, identified in (("arm", found), ("leg", {"impossible": "not installed"})):
+        (place / "results" / f"simulators_{robot}.json").write_text(json.dumps(comparison(robot, identified)))
+    assert run(place).returncode == 0
+    text = (place / "README.md").read_text()
+    wide = "-8.00 [-9.00, -7.00]"
+    assert f"| arm | imagination | 5 | {wide} | {wide} |  | 0.50 [0.25, 0.75] |" in text
+    assert "| leg | nominal MuJoCo | 5 | 900 [900, 900] |  |  |  |" in text
+    assert (
+        "arm: 10 minutes of logs; its secrets: gain 0.7, dead zone 0.2, delay 0.02. `mujoco.sysid` found gain 0.512"
+        in text
+    )
+    assert "`mujoco.sysid` could not be used: not installed. `compare leg` on a processor, 2 cores." in text
+
+
+def test_a_damaged_comparison_is_named(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "simulators"))
+    (place / "results" / "simulators_arm.json").write_text("{}")
+    found = run(place)
+    assert found.returncode == 1 and "simulators_arm.json" in found.stderr
