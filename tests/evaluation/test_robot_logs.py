@@ -7,7 +7,15 @@ import pytest
 
 from wm_gym.config import read_settings
 from wm_gym.data.logs import ColumnMap, read_logs
-from wm_gym.evaluation.robot_logs import MAP, column_map, import_logs, read_motions, record_logs, write_log
+from wm_gym.evaluation.robot_logs import (
+    MAP,
+    column_map,
+    import_logs,
+    log_files,
+    read_motions,
+    record_logs,
+    write_log,
+)
 from wm_gym.physics.alteration import Alteration
 from wm_gym.physics.collect import Recipe
 from wm_gym.physics.tasks import task_spec
@@ -69,11 +77,11 @@ def test_encoders_go_to_system_identification(logs):
 
 
 def test_episodes_that_lie_there_are_not_recorded_again(logs):
-    before = {path: path.stat().st_mtime_ns for path in logs.glob("*.csv")}
+    before = {path: path.stat().st_mtime_ns for path in log_files(logs)}
     lost = sorted(before)[1]
     content = lost.read_text()
-    lost.unlink()
+    lost.rename(lost.with_name(f".partial-1-{lost.name}"))  # as if a process had been killed while it wrote
     told = []
     record_logs(TASK, Alteration(gain=0.7), Recipe(45), 2, logs, told.append)
     assert lost.read_text() == content and told[-1] == 45 and len(told) == 2
-    assert all(path.stat().st_mtime_ns == before[path] for path in logs.glob("*.csv") if path != lost)
+    assert all(path.stat().st_mtime_ns == before[path] for path in log_files(logs) if path != lost)

@@ -44,7 +44,7 @@ def record_logs(
         progress: told the steps that are logged, after each episode.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) - 2 for path in folder.glob("*.csv")}
+    kept = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) - 2 for path in log_files(folder)}
     schedule = Schedule(recipe, kept)
     recorder = Recorder(task, recipe.policies, lambda task: make_altered(task, robot))
     progress(schedule.steps())
@@ -57,6 +57,11 @@ def record_logs(
     finally:
         recorder.close()
     write_json(folder / MAP, asdict(column_map(task, memory)))  # which YAML reads, too
+
+
+def log_files(folder: Path) -> list[Path]:
+    """The logs of a folder, in order, without what a killed process was writing."""
+    return sorted(folder.glob("[!.]*.csv"))
 
 
 def write_log(path: Path, episode: Episode, memory: int) -> None:
@@ -103,7 +108,7 @@ def column_map(task: TaskSpec, memory: int) -> ColumnMap:
 def import_logs(folder: Path, task: TaskSpec, memory: int, output: Path, command: str) -> Dataset:
     """The logs as a dataset, by nothing but their map."""
     columns = column_map(task, memory)
-    files = sorted(folder.glob("*.csv"))
+    files = log_files(folder)
     logs = read_logs(files, columns)
     recipe = {"columns": asdict(columns), "source": [file_hash(path) for path in files]}
     writer = DatasetWriter(output, task_of(logs, columns, task.control_dt), recipe, "CC0-1.0", {}, command)
@@ -124,7 +129,7 @@ def read_motions(folder: Path, joints: tuple[int, int], commands: int) -> list[M
     """
     state = [*_names("q", joints[0]), *_names("dq", joints[1])]
     columns = ColumnMap(dict.fromkeys(state, "1"), dict.fromkeys(_names("u", commands), "1"), control_dt=1.0)
-    logs = read_logs(sorted(folder.glob("*.csv")), columns)
+    logs = read_logs(log_files(folder), columns)
     return [Motion(log.states, log.actions[:-1]) for log in logs]
 
 

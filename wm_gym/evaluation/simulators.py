@@ -100,7 +100,6 @@ def train_and_try(training: Training) -> Path:
         training.num_envs,
         training.seed,
         training.settings,
-        {"horizon": training.task.max_episode_steps} if inside else {},
     )
     work = Path(f"{training.folder}.partial")
     learnt = learn(
