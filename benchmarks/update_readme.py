@@ -3,7 +3,8 @@
 A table stands between two comments, named after its file:  <!-- results:transfer_reacher -->  <!-- /results -->
 The one named zoo has a row for every prediction_*.json, which benchmarks/measure_prediction.py writes; those named
 calibration and changes have one for every calibration_*.json of benchmarks/measure_calibration.py, and simulators some
-for every simulators_*.json of benchmarks/compare_simulators.py.
+for every simulators_*.json of benchmarks/compare_simulators.py, and throughput one for every throughput_*.json of
+benchmarks/measure_throughput.py.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def fill_tables(text: str, results: Path) -> str:
             return f"{found[1]}{render_zoo(results)}{found[3]}"
         if found["name"] == "simulators":
             return f"{found[1]}{render_simulators(results)}{found[3]}"
+        if found["name"] == "throughput":
+            return f"{found[1]}{render_throughput(results)}{found[3]}"
         if found["name"] in CALIBRATION_TABLES:
             return f"{found[1]}{render_calibration(results, CALIBRATION_TABLES[found['name']])}{found[3]}"
         try:
@@ -202,6 +205,59 @@ def _secrets_line(content: Mapping[str, Any]) -> str:
         f"{content['task']}: {content['logs']['minutes']:.3g} minutes of logs; its secrets: {kept}.{told} "
         f"`{content['command']}` on {machine['processor']}, {machine['cores']} cores."
     )
+
+
+def render_throughput(results: Path) -> str:
+    """One row for each robot: how fast it is imagined, and how many times as fast as MuJoCo and mbrl-lib run.
+
+    Raises:
+        DataError: a file is damaged, or comes from ``quick=true``.
+    """
+    paths = sorted(results.glob("throughput_*.json"))
+    if not paths:
+        return (
+            "\nNot yet measured: `python benchmarks/measure_throughput.py model=hopper output=outputs/throughput`.\n\n"
+        )
+    rows = []
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["quick"]:
+                raise DataError(f"{path} comes from quick=true, which measures too little to publish")
+            rows.append(_throughput_line(content))
+            command, machine, threads = content["command"], content["machine"], content["threads"]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DataError(f"{path} does not hold a throughput benchmark ({type(error).__name__}: {error})") from error
+    lines = ["", f"| {' | '.join(rows[0])} |", "|---|" + "---:|" * (len(rows[0]) - 1)]
+    lines += [f"| {' | '.join(row.values())} |" for row in rows]
+    where = f"{machine['processor']}, {machine['cores']} cores, {threads} threads"
+    return "\n".join([*lines, "", f"`{command}`, and so on, on {where}.", ""])
+
+
+def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
+    ours, latency, ratios = content["compared"][0], content["latency"], content["ratios"]
+    best = {
+        side: max(figure["rate"] for figure in content["learning"] if (figure["world"] == "imagination") == side)
+        for side in (True, False)
+    }
+    cells = {
+        "robot": content["task"],
+        "one environment: p50, p99": f"{latency['p50_ms']:.2f}, {latency['p99_ms']:.2f} ms",
+        f"steps/s, {ours['rows']:,} environments": f"{ours['median']:,.0f} [{ours['low']:,.0f}, {ours['high']:,.0f}]",
+        "of the matrix rate": f"{content['fraction']:.2f}",
+    }
+    rivals = {
+        "times `mujoco.rollout`": "mujoco.rollout",
+        "times `mujoco.batch`": "mujoco.batch",
+        "times Gymnasium's `make_vec`": "MuJoCo, make_vec at its best",
+        "one environment, times MuJoCo": "one environment, MuJoCo make_vec sync",
+        "times mbrl-lib, at its size": "mbrl-lib's ModelEnv, at its size",
+    }
+    for column, name in rivals.items():
+        ratio = ratios.get(name)
+        won = "" if ratio is None or ratio >= 1 or "mbrl" in name else " (MuJoCo wins)"
+        cells[column] = "not measured" if ratio is None else f"{ratio:.3g}{won}"
+    return cells | {"PPO, frames/s": f"{best[True]:,.0f} against {best[False]:,.0f}"}
 
 
 def _coverage_line(content: Mapping[str, Any]) -> dict[str, str]:

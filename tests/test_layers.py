@@ -46,7 +46,7 @@ INSIDE_FUNCTIONS = {
     ("wm_gym.envs.world_model_env", "Renderer.frame", "wm_gym.physics.camera"),
 }
 PROGRAMS_MAY_IMPORT = {"numpy", "torch", "tqdm", "wm_gym"}
-RIVALS = {"fit_mbrl": {"mbrl"}}
+RIVALS = {"fit_mbrl": {"mbrl"}, "time_mbrl": {"mbrl"}}
 """The library that a program holds against ours, in an environment of its own."""
 
 

@@ -177,3 +177,32 @@ def test_a_damaged_comparison_is_named(place):
     (place / "results" / "simulators_arm.json").write_text("{}")
     found = run(place)
     assert found.returncode == 1 and "simulators_arm.json" in found.stderr
+
+
+def throughput(task, quick=False):
+    return {
+        "task": task,
+        "quick": quick,
+        "threads": 2,
+        "command": f"measure {task}",
+        "machine": {"processor": "a processor", "cores": 2},
+        "compared": [{"rows": 1024, "median": 100000.4, "low": 90000.0, "high": 110000.0}],
+        "latency": {"p50_ms": 0.3, "p99_ms": 1.25},
+        "fraction": 0.61,
+        "learning": [{"world": "imagination", "rate": 20000.0}, {"world": "MuJoCo, SubprocVecEnv", "rate": 1500.0}],
+        "ratios": {"mujoco.rollout": 7.654, "one environment, MuJoCo make_vec sync": 0.5},
+    }
+
+
+def test_speed_says_where_mujoco_wins_and_what_was_not_measured(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "throughput"))
+    assert run(place).returncode == 0 and "Not yet measured" in (place / "README.md").read_text()
+    (place / "results" / "throughput_hopper.json").write_text(json.dumps(throughput("hopper")))
+    assert run(place).returncode == 0
+    text = (place / "README.md").read_text()
+    row = "| hopper | 0.30, 1.25 ms | 100,000 [90,000, 110,000] | 0.61 | 7.65 | not measured | not measured "
+    assert f"{row}| 0.5 (MuJoCo wins) | not measured | 20,000 against 1,500 |" in text.splitlines()
+    assert "`measure hopper`, and so on, on a processor, 2 cores, 2 threads." in text
+    (place / "results" / "throughput_hopper.json").write_text(json.dumps(throughput("hopper", quick=True)))
+    found = run(place)
+    assert found.returncode == 1 and "quick=true" in found.stderr
