@@ -25,7 +25,7 @@ from wm_gym.errors import ConfigError, DataError, ModelError
 from wm_gym.evaluation import calibration as judging
 from wm_gym.evaluation.actors import PolicyActor
 from wm_gym.evaluation.calibration_chart import write_chart
-from wm_gym.evaluation.calibration_worlds import NOMINAL, play_changed
+from wm_gym.evaluation.calibration_worlds import LARGER, NOMINAL, UNSEEN, play_changed
 from wm_gym.evaluation.charts import shown
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.files import write_json
@@ -141,7 +141,10 @@ def _judge_mode(settings: Settings, trained: TrainedModel, recorded: Dataset, de
 
 
 def _judge_changed(settings: Settings, trained: TrainedModel) -> dict[str, Any]:
-    """Discrimination over unchanged and changed episodes together, of sampled rollouts; None where nothing moved."""
+    """Discrimination over unchanged and changed episodes together, of sampled rollouts.
+
+    None where nothing moved; empty where no episode is long enough to be watched.
+    """
     space, generator = trained.task.action_space, np.random.default_rng([settings.seed, 1])
     actors = {name: PolicyActor(load_policy(folder), space) for name, folder in settings.policies.items()}
     spread = trained.model.normalizer.std.double().cpu().numpy()
@@ -164,8 +167,10 @@ def _judge_changed(settings: Settings, trained: TrainedModel) -> dict[str, Any]:
     for name in worlds:
         if name == NOMINAL:
             continue
-        both = said[NOMINAL].beside(said[name]) if name in said else None
-        found[name] = None if both is None else judging.judge_discrimination(both, generator)
+        if name in said:
+            found[name] = judging.judge_discrimination(said[NOMINAL].beside(said[name]), generator)
+        else:  # other actions always move a robot: where none is left, its episodes were too short to watch
+            found[name] = {} if name in (LARGER, UNSEEN) else None
     return found
 
 
@@ -195,6 +200,8 @@ def show(values: Mapping[str, Any]) -> None:
         if found is None:
             print(f"  {name:<22}does not move this robot")
             continue
+        if not found:
+            print(f"  {name:<22}no episode is long enough to tell")
         for horizon, row in found.items():
             if row["expected"] is None:
                 print(f"  {name:<22}{horizon:>4}  {row['wrong']} wrong of {row['rollouts']}: too few to tell")
