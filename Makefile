@@ -113,7 +113,7 @@ $(CAMERA)/video/result.json: | $(CAMERA)/agent/result.json $(CAMERA)/held_out/re
 
 LOGS = outputs/demo_logs
 # One training seed: the chart shows the way, the README's table the figures.
-LOGS_SETTINGS = task=reacher minutes=5 updates=4000 seeds=[0] steps=250000 episodes=50
+LOGS_SETTINGS = task=reacher minutes=5 updates=4000 seeds=[0] steps=200000 episodes=50
 
 demo-logs: $(INSTALLED)
 	@$(RUN) benchmarks/compare_simulators.py $(LOGS_SETTINGS) output=$(LOGS)

@@ -39,8 +39,9 @@ from wm_gym.types import TaskSpec
 
 BESIDE = ("output", "seeds", "worlds", "workers")
 """Settings that may change between two calls with the same output: they only add to it."""
-UPDATE_SECONDS, STEP_SECONDS = 0.022, {"ppo": 1.2e-4, "sac": 5e-4}
-"""One core's, of a world model's update and of an agent's own step; for what is announced alone."""
+UPDATE_SECONDS, STEP_SECONDS = 0.022, {"ppo": (7e-5, 3e-3), "sac": (5e-4, 0.0)}
+"""One core's, of a world model's update and of an agent's step: a part of its own, and one that rollouts side by side
+share. For what is announced alone."""
 
 
 @dataclass
@@ -74,11 +75,11 @@ class Settings:
     minutes: float = field(default=10.0, metadata={"help": "of the robot's logs"})
     worlds: list[str] = field(default_factory=lambda: list(WORLDS), metadata={"help": "where agents are trained"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "of the agents"})
-    steps: int = field(default=500_000, metadata={"help": "of each agent in its world"})
+    steps: int = field(default=300_000, metadata={"help": "of each agent in its world"})
     episodes: int = field(default=50, metadata={"help": "on the robot for each agent"})
     limit: int | None = field(default=None, metadata={"help": "steps of an episode; null: the task's own"})
     algorithm: str = field(default="ppo", metadata={"help": "ppo or sac"})
-    num_envs: int = field(default=64, metadata={"help": "rollouts side by side, in every world"})
+    num_envs: int = field(default=16, metadata={"help": "rollouts side by side, in every world"})
     settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of the SB3 algorithm, replacing ours"})
     secret: SecretConfig = field(default_factory=SecretConfig)
     ranges: RangesConfig = field(default_factory=RangesConfig)
@@ -164,6 +165,8 @@ def check(config: Settings) -> TaskSpec:
         raise ConfigError("episodes must be at least 2, seeds at least one, and minutes above 0")
     if any(len(ends) != 2 for ends in asdict(config.ranges).values()):
         raise ConfigError("ranges: each is [lowest, highest]")
+    if config.num_envs < 1 or config.steps < 1:
+        raise ConfigError(f"steps={config.steps}, num_envs={config.num_envs}: at least 1")
     if config.algorithm not in STEP_SECONDS:
         raise ConfigError(f"algorithm={config.algorithm!r}: {' or '.join(STEP_SECONDS)}")
     return task_spec(config.task, max_episode_steps=config.limit, cameras=())
@@ -199,7 +202,8 @@ def announce(config: Settings, task: TaskSpec, secret: Alteration, ranges: Range
     agents = len(config.worlds) * len(config.seeds)
     fit = config.updates * UPDATE_SECONDS if "imagination" in config.worlds else 0.0
     tries = min(task.max_episode_steps, 1000) * config.episodes * pace
-    each = config.steps * (STEP_SECONDS[config.algorithm] + pace) + tries
+    own, shared = STEP_SECONDS[config.algorithm]
+    each = config.steps * (own + shared / config.num_envs + pace) + tries
     step = simulation_step(task)
     print(
         f"{task.name}: {config.minutes:g} minutes of logs ({steps_of(config, task):,} steps) of a robot with secrets:"
