@@ -202,6 +202,30 @@ def test_arrays_are_never_written_again_and_a_copy_goes_on_alone():
     assert all(np.array_equal(a, b) for other in onwards[1:] for a, b in zip(onwards[0], other, strict=True))
 
 
+def test_few_rows_are_imagined_on_one_thread_and_the_others_come_back():
+    fused, before, seen = FusedImagination(trained_on(ObservationMap())), torch.get_num_threads(), []
+
+    class Asked:
+        def __init__(self, ensemble):
+            self._advance = ensemble._advance
+
+        def __call__(self, *arguments):
+            seen.append(torch.get_num_threads())
+            return self._advance(*arguments)
+
+    try:
+        torch.set_num_threads(2)
+        for rows in (3, 3000):
+            state = fused.begin(torch.arange(rows))
+            fused.step(state, torch.zeros(rows, ACTIONS))
+            fused._ensemble._advance = Asked(fused._ensemble)
+            fused.step(state, torch.zeros(rows, ACTIONS))
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 2]
+
+
 def test_what_is_not_fused(point_mass):
     assert type(imagination_of(point_mass, ImaginationConfig())) is Imagination
     trained = trained_on(ObservationMap())

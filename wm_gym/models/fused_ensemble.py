@@ -26,6 +26,8 @@ from torch.nn import functional as F
 from wm_gym.models.members import MEAN
 from wm_gym.models.state_ensemble import LOG_VARIANCE, EnsembleMLP, StateEnsemble
 
+_ALONE = 2**16
+"""Up to so many hidden numbers in a layer (65 rows of 5 x 200), other threads cost more to wake than they help."""
 _BLOCK = 16
 """The blocks of the judge grow and shrink by so many rows, so that views of buffers are seldom made anew."""
 
@@ -79,6 +81,16 @@ class FusedEnsemble:
             action: (B, A).
             noise: (B, S) uniform in (0, 1); None for the mean.
         """
+        threads = torch.get_num_threads()
+        if threads == 1 or self._hidden[0].numel() > _ALONE:
+            return self._advance(trajectories, member, action, noise)
+        torch.set_num_threads(1)
+        try:
+            return self._advance(trajectories, member, action, noise)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _advance(self, trajectories: Tensor, member: Tensor, action: Tensor, noise: Tensor | None) -> Outcome:
         first, second = self._outcomes
         outcome = second if trajectories.data_ptr() == first.trajectories.data_ptr() else first
         following = outcome.trajectories.transpose(0, 1)
