@@ -135,6 +135,7 @@ def reseal(folder, change):
         ),
         (lambda t, c: t["model.normalizer.std"].fill_(0), "a scale that is not positive"),
         (lambda t, c: t["model.normalizer.low"].fill_(9e9), "ends before it begins"),
+        (lambda t, c: t["model.normalizer.reward_range"].fill_(3e38), "reward_range. holds a value beyond"),
         (lambda t, c: t["support.radius"].fill_(float("inf")), "'support.radius' holds a value that is not finite"),
         (
             lambda t, c: t.update({"support.mean": torch.full((3,), 1e300, dtype=torch.float64)}),

@@ -18,6 +18,8 @@ from wm_gym.models.world_model import WorldModel
 REMEDY = "train the model again, or copy its folder again"
 LARGEST_SIZE = 4096
 """A larger number in a model's configuration is no size of a network."""
+LARGEST_SCALE = 1e30
+"""A larger value of the normalizer measures no robot, and bounds of ten times its size would be no numbers."""
 MOST_SIZES = 64
 """A longer list in a model's configuration is no list of layers."""
 
@@ -84,11 +86,14 @@ def beside_faults(place: Path, world: WorldModel, tensors: Mapping[str, Tensor])
 
 
 def scale_faults(place: Path, weights: Mapping[str, Tensor]) -> Iterator[str]:
-    """Scales of the normalizer must be positive, and its ranges must not end before they begin."""
+    """Scales of the normalizer must be positive and its values of a size, and its ranges not end before they begin."""
     held = {n.removeprefix("normalizer."): value for n, value in weights.items() if n.startswith("normalizer.")}
     for name in ("std", "delta_std", "reward_std", "action_scale"):
         if name in held and not bool((held[name] > 0).all()):
             yield f"{place}: 'normalizer.{name}' holds a scale that is not positive; {REMEDY}"
+    for name, value in held.items():
+        if value.is_floating_point() and not bool((value.abs() <= LARGEST_SCALE).all()):
+            yield f"{place}: 'normalizer.{name}' holds a value beyond {LARGEST_SCALE:g}; {REMEDY}"
     for name, value in weights.items():
         if name.endswith(".variance") and not bool((value > 0).all()):
             yield f"{place}: {name!r} is not positive; {REMEDY}"
