@@ -73,7 +73,7 @@ def main(settings: Settings) -> None:
         "versions": installed_versions(),
         "seed": settings.seed,
         "model": {
-            "folder": str(trained.folder),
+            "name": settings.model,
             "sha256": trained.manifest["files"]["model.safetensors"],
             "calibration": trained.manifest.get("calibration"),
             "trusted_steps": int(trained.calibration.horizon),
