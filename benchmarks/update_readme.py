@@ -61,15 +61,9 @@ def fill_tables(text: str, results: Path) -> str:
     """
 
     def table(found: re.Match[str]) -> str:
+        if found["name"] in OF_MANY:
+            return f"{found[1]}{OF_MANY[found['name']](results)}{found[3]}"
         path = results / f"{found['name']}.json"
-        if found["name"] == "zoo":
-            return f"{found[1]}{render_zoo(results)}{found[3]}"
-        if found["name"] == "simulators":
-            return f"{found[1]}{render_simulators(results)}{found[3]}"
-        if found["name"] == "throughput":
-            return f"{found[1]}{render_throughput(results)}{found[3]}"
-        if found["name"] in CALIBRATION_TABLES:
-            return f"{found[1]}{render_calibration(results, CALIBRATION_TABLES[found['name']])}{found[3]}"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return f"{found[1]}{render_table(content)}{found[3]}"
@@ -80,6 +74,28 @@ def fill_tables(text: str, results: Path) -> str:
             raise DataError(f"{path} does not hold a table's rows ({type(error).__name__}: {error})") from error
 
     return MARKED.sub(table, text)
+
+
+def read_each(
+    results: Path, kind: str, described: str, read: Callable[[Mapping[str, Any]], tuple[Any, Any]]
+) -> list[tuple[Any, Any]]:
+    """What is read from each result file of one kind, in the order of their names.
+
+    Raises:
+        DataError: a file is damaged, or not of its kind.
+    """
+    found = []
+    for path in sorted(results.glob(f"{kind}_*.json")):
+        try:
+            found.append(read(json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
+            raise DataError(f"{path} does not hold {described} ({type(error).__name__}: {error})") from error
+    return found
+
+
+def _made_by(content: Mapping[str, Any]) -> str:
+    machine = content["machine"]
+    return f"`{content['command']}`, and so on, on {machine['processor']}, {machine['cores']} cores"
 
 
 def render_table(content: Mapping[str, Any]) -> str:
@@ -106,8 +122,8 @@ def render_zoo(results: Path) -> str:
     Raises:
         DataError: there is no prediction to show, or a file is damaged.
     """
-    paths = sorted(results.glob("prediction_*.json"))
-    if not paths:
+    rows = read_each(results, "prediction", "a prediction benchmark", lambda content: (_zoo_line(content), content))
+    if not rows:
         raise DataError(f"{results} holds no prediction_*.json; run benchmarks/measure_prediction.py")
     lines = [
         "",
@@ -115,18 +131,7 @@ def render_zoo(results: Path) -> str:
         "| holds for | MuJoCo's floor | share of it | mbrl-lib | times that |",
         "|---|---:|" + "---:|" * (len(ZOO_HORIZONS) + 6),
     ]
-    commands = []
-    for path in paths:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            lines.append(_zoo_line(content))
-            commands.append(f"`{content['command']}`")
-        except (ValueError, KeyError, TypeError, StopIteration) as error:
-            raise DataError(f"{path} does not hold a prediction benchmark ({type(error).__name__}: {error})") from error
-    machine = content["machine"]
-    return "\n".join(
-        [*lines, "", f"{commands[0]}, and so on, on {machine['processor']}, {machine['cores']} cores.", ""]
-    )
+    return "\n".join([*lines, *(line for line, _ in rows), "", f"{_made_by(rows[0][1])}.", ""])
 
 
 def render_calibration(results: Path, line: Callable[[Mapping[str, Any]], dict[str, str]]) -> str:
@@ -135,23 +140,16 @@ def render_calibration(results: Path, line: Callable[[Mapping[str, Any]], dict[s
     Raises:
         DataError: there is no calibration benchmark to show, or a file is damaged.
     """
-    paths = sorted(results.glob("calibration_*.json"))
-    if not paths:
+    found = read_each(
+        results, "calibration", "a calibration benchmark", lambda content: (line(content), _made_by(content))
+    )
+    if not found:
         raise DataError(f"{results} holds no calibration_*.json; run benchmarks/measure_calibration.py")
-    rows = []
-    for path in paths:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            command, machine = content["command"], content["machine"]
-            rows.append(line(content))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} does not hold a calibration benchmark ({type(error).__name__}: {error})"
-            ) from error
+    rows, made = zip(*found, strict=True)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = ["", f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
     lines += [f"| {' | '.join(row.get(column, '') for column in columns)} |" for row in rows]
-    return "\n".join([*lines, "", f"`{command}`, and so on, on {machine['processor']}, {machine['cores']} cores.", ""])
+    return "\n".join([*lines, "", f"{made[-1]}.", ""])
 
 
 def render_simulators(results: Path) -> str:
@@ -160,25 +158,20 @@ def render_simulators(results: Path) -> str:
     Raises:
         DataError: a file is damaged.
     """
-    paths = sorted(results.glob("simulators_*.json"))
-    if not paths:
+
+    def read(content: Mapping[str, Any]) -> tuple[list[str], str]:
+        return [_world_line(content["task"], row) for row in content["table"]], _secrets_line(content)
+
+    found = read_each(results, "simulators", "a comparison of simulators", read)
+    if not found:
         return "\nNot yet measured.\n"
     lines = [
         "",
         "| robot | trained in | seeds | return on the robot | minus nominal | minus randomised | share of the gain |",
+        "|---|---|---:|---:|---:|---:|---:|",
     ]
-    lines.append("|---|---|---:|---:|---:|---:|---:|")
-    below = []
-    for path in paths:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            lines += [_world_line(content["task"], row) for row in content["table"]]
-            below += ["", _secrets_line(content)]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} does not hold a comparison of simulators ({type(error).__name__}: {error})"
-            ) from error
-    return "\n".join([*lines, *below, ""])
+    lines += [line for rows, _ in found for line in rows]
+    return "\n".join([*lines, *(line for _, below in found for line in ("", below)), ""])
 
 
 def _world_line(robot: str, row: Mapping[str, Any]) -> str:
@@ -213,25 +206,21 @@ def render_throughput(results: Path) -> str:
     Raises:
         DataError: a file is damaged, or comes from ``quick=true``.
     """
-    paths = sorted(results.glob("throughput_*.json"))
-    if not paths:
+
+    def read(content: Mapping[str, Any]) -> tuple[dict[str, str], str]:
+        if content["quick"]:
+            raise ValueError("it comes from quick=true, which measures too little to publish")
+        return _throughput_line(content), f"{_made_by(content)}, {content['threads']} threads"
+
+    found = read_each(results, "throughput", "a throughput benchmark", read)
+    if not found:
         return (
             "\nNot yet measured: `python benchmarks/measure_throughput.py model=hopper output=outputs/throughput`.\n\n"
         )
-    rows = []
-    for path in paths:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["quick"]:
-                raise DataError(f"{path} comes from quick=true, which measures too little to publish")
-            rows.append(_throughput_line(content))
-            command, machine, threads = content["command"], content["machine"], content["threads"]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise DataError(f"{path} does not hold a throughput benchmark ({type(error).__name__}: {error})") from error
+    rows, made = zip(*found, strict=True)
     lines = ["", f"| {' | '.join(rows[0])} |", "|---|" + "---:|" * (len(rows[0]) - 1)]
     lines += [f"| {' | '.join(row.values())} |" for row in rows]
-    where = f"{machine['processor']}, {machine['cores']} cores, {threads} threads"
-    return "\n".join([*lines, "", f"`{command}`, and so on, on {where}.", ""])
+    return "\n".join([*lines, "", f"{made[-1]}.", ""])
 
 
 def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
@@ -285,8 +274,14 @@ def _changes_line(content: Mapping[str, Any]) -> dict[str, str]:
     return cells
 
 
-CALIBRATION_TABLES = {"calibration": _coverage_line, "changes": _changes_line}
-"""Marker -> how a robot's row is made."""
+OF_MANY: dict[str, Callable[[Path], str]] = {
+    "zoo": render_zoo,
+    "simulators": render_simulators,
+    "throughput": render_throughput,
+    "calibration": lambda results: render_calibration(results, _coverage_line),
+    "changes": lambda results: render_calibration(results, _changes_line),
+}
+"""Marker of a table of many files -> what writes it."""
 
 
 def _area(row: Mapping[str, Any], name: str) -> str:
