@@ -28,6 +28,7 @@ from wm_gym.evaluation.calibration_chart import write_chart
 from wm_gym.evaluation.calibration_worlds import LARGER, NOMINAL, UNSEEN, play_changed
 from wm_gym.evaluation.charts import shown
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
+from wm_gym.evaluation.report import rounded
 from wm_gym.files import write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.models.trust import COVERAGE
@@ -93,7 +94,7 @@ def main(settings: Settings) -> None:
     }
     folder = Path(settings.output)
     write_chart(folder / "calibration.svg", {"level": COVERAGE, **modes["sampled"]}, recorded.task.name)
-    write_json(folder / "result.json", _rounded(values))
+    write_json(folder / "result.json", rounded(values))
     show(values)
     print(f"benchmark: {folder}")
 
@@ -172,15 +173,6 @@ def _judge_changed(settings: Settings, trained: TrainedModel) -> dict[str, Any]:
         else:  # other actions always move a robot: where none is left, its episodes were too short to watch
             found[name] = {} if name in (LARGER, UNSEEN) else None
     return found
-
-
-def _rounded(value: Any) -> Any:
-    """Plain values with six significant digits: more say nothing, and the file is kept in the repository."""
-    if isinstance(value, Mapping):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_rounded(entry) for entry in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def show(values: Mapping[str, Any]) -> None:

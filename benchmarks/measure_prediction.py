@@ -31,6 +31,7 @@ from wm_gym.evaluation.identity import command_line, describe_machine, installed
 from wm_gym.evaluation.prediction import Predicted, Scale, imagine_open_loop
 from wm_gym.evaluation.prediction_benchmark import Predictor, measure_prediction
 from wm_gym.evaluation.prediction_chart import write_chart
+from wm_gym.evaluation.report import rounded
 from wm_gym.evaluation.rival import Rival, read_rival, windows_identity
 from wm_gym.files import write_json
 from wm_gym.models import TrainedModel, load_model
@@ -76,18 +77,9 @@ def main(settings: Settings) -> None:
     provenance = describe(settings, trained, training, recorded, rivals, windows)
     write_chart(folder / "prediction.svg", values, recorded.task.name)
     seconds = {"wall_seconds": round(time.perf_counter() - started, 1)}
-    write_json(folder / "result.json", provenance | _rounded(values) | seconds)
+    write_json(folder / "result.json", provenance | rounded(values) | seconds)
     show(values)
     print(f"benchmark: {folder}")
-
-
-def _rounded(value: Any) -> Any:
-    """Plain values with six significant digits: more say nothing, and the file is kept in the repository."""
-    if isinstance(value, Mapping):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_rounded(entry) for entry in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def check(settings: Settings) -> None:

@@ -39,6 +39,15 @@ def plain(value: Any) -> Any:
     return value
 
 
+def rounded(value: Any) -> Any:
+    """Plain values with six significant digits: more say nothing, and the file is kept in the repository."""
+    if isinstance(value, Mapping):
+        return {key: rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [rounded(entry) for entry in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def returns_section(
     entries: Sequence[Returns], first_seed: int, episodes: int, generator: np.random.Generator
 ) -> Plain:
