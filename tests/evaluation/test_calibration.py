@@ -1,5 +1,7 @@
 """Coverage, discrimination and reliability of doubts that are made up, and of a fake whose errors are known."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,7 @@ def test_the_chart_is_one_whole_picture(tmp_path):
     write_chart(tmp_path / "chart.svg", values, "robot")
     text = (tmp_path / "chart.svg").read_text()
     assert text.startswith("<svg") and text.endswith("</svg>") and "robot: share of errors below the 90% bound" in text
+    first, second = (
+        re.search(rf'<text x="([\d.]+)"[^>]*>[^<]*{title}', text) for title in ("share of errors", "actual error")
+    )
+    assert float(first[1]) < 46 and 390 < float(second[1]) < 470  # each above its own axis

@@ -139,13 +139,13 @@ def horizontal_axis(axis: Axis, y: float, top: float, label: str, count: int = 6
 def vertical_axis(axis: Axis, x: float, right: float, label: str, count: int = 6) -> list[str]:
     """Ticks, grid and title of an axis that runs up the left at ``x``; the grid reaches to ``right``.
 
-    The title stands above the axis, where it reads without turning the head.
+    The title stands above the axis and its ticks, where it reads without turning the head.
     """
     parts = [line(x, axis.start, x, axis.end, "axis")]
     for value in axis.ticks(count):
         y = axis(value)
         parts += [line(x, y, right, y, "grid"), text(x - 7, y + 4, tick_label(value), "tick", "end")]
-    return [*parts, text(2, min(axis.start, axis.end) - 14, label, "label")]
+    return [*parts, text(max(2, x - 44), min(axis.start, axis.end) - 14, label, "label")]
 
 
 def spread_labels(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
