@@ -58,7 +58,9 @@ def write_video(path: Path | str, frames: FrameArray, fps: int) -> None:
         context = stream.codec_context
         # One thread: frames are small, recording runs in several processes, and the bytes do not depend on the machine.
         context.gop_size, context.max_b_frames, context.thread_count = KEYFRAME_INTERVAL, 0, 1
-        context.options = {"crf": str(CRF), "preset": "veryfast"}
+        # No macroblock tree: it spends fewer bits on what moves, and its AVX-512 code gave other bytes, once in fifty
+        # videos, on a busy virtual machine. Without it two recordings of one seed are one recording.
+        context.options = {"crf": str(CRF), "preset": "veryfast", "mbtree": "0", "rc-lookahead": "0"}
         convert = VideoReformatter()
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
