@@ -40,6 +40,7 @@ ROOMS = {
 EXCEPTIONS = {
     # What one module may import beyond its room.
     ("wm_gym.envs.sb3", "stable_baselines3"),
+    ("wm_gym.evaluation.throughput_physics", "envpool"),  # a rival, timed where it is installed
 }
 INSIDE_FUNCTIONS = {
     # render() of a state model draws with the robot's own MuJoCo model, which is imported only then.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
@@ -71,9 +73,27 @@ def batch_runner(task: TaskSpec, rows: int, threads: int) -> Runner:
     return Runner("mujoco.batch", rows, advance)
 
 
+def in_envpool(task: TaskSpec) -> bool:
+    """Whether EnvPool is installed and has this very environment."""
+    if find_spec("envpool") is None or task.env_kwargs:
+        return False
+    return task.env_id in importlib.import_module("envpool").list_all_envs()
+
+
+def envpool_runner(task: TaskSpec, rows: int, threads: int) -> Runner:
+    """EnvPool on so many threads: environments in C++, with observations, rewards and resets."""
+    pool = importlib.import_module("envpool")
+    envs = pool.make(task.env_id, env_type="gymnasium", num_envs=rows, num_threads=threads, seed=0)
+    envs.reset()
+    space = envs.action_space
+    actions = np.random.default_rng(0).uniform(space.low, space.high, (rows, *space.shape))
+    return Runner("EnvPool", rows, lambda: envs.step(actions), envs.close)
+
+
 def physics_makers(task: TaskSpec, rows: int, threads: int) -> list[Callable[[], Runner]]:
     """What runs ``rows`` of the task's robots at once on ``threads`` threads."""
-    return [lambda: rollout_runner(task, rows, threads), lambda: batch_runner(task, rows, threads)]
+    makers = [lambda: rollout_runner(task, rows, threads), lambda: batch_runner(task, rows, threads)]
+    return [*makers, lambda: envpool_runner(task, rows, threads)] if in_envpool(task) else makers
 
 
 def _start(task: TaskSpec, rows: int) -> tuple[Any, int, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
