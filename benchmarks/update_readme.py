@@ -4,7 +4,7 @@ A table stands between two comments, named after its file:  <!-- results:transfe
 The one named zoo has a row for every prediction_*.json, which benchmarks/measure_prediction.py writes; those named
 calibration and changes have one for every calibration_*.json of benchmarks/measure_calibration.py, and simulators some
 for every simulators_*.json of benchmarks/compare_simulators.py, and throughput one for every throughput_*.json of
-benchmarks/measure_throughput.py.
+benchmarks/measure_throughput.py, and race one for every race_*.json of benchmarks/race_to_return.py.
 """
 
 from __future__ import annotations
@@ -251,6 +251,32 @@ def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
     return cells | {"PPO, frames/s": f"{best[True]:,.0f} against {best[False]:,.0f}"}
 
 
+def render_race(results: Path) -> str:
+    """One row for each race: wall seconds to the same return, through imagination and in MuJoCo.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+
+    def read(content: Mapping[str, Any]) -> tuple[list[str], str]:
+        rows = []
+        for race in content["races"]:
+            parts, other = race["seconds"], race["physics_seconds"]
+            low, high = race["interval"]
+            cells = [content["task"], str(race["seed"]), f"{race['return']:.3g} [{low:.3g}, {high:.3g}]"]
+            cells += [f"{parts[name]:.0f} s" for name in ("recording", "fitting", "learning")]
+            cells += [f"{sum(parts.values()):.0f} s", "not reached" if other is None else f"{other:.0f} s"]
+            rows.append(f"| {' | '.join(cells)} |")
+        return "\n".join(rows), _made_by(content)
+
+    found = read_each(results, "race", "a race", read)
+    if not found:
+        return "\nNot yet measured: `python benchmarks/race_to_return.py task=reacher output=outputs/reacher/race`.\n\n"
+    rows, made = zip(*found, strict=True)
+    head = "robot | seed | return in MuJoCo | recording | fitting | learning | together | PPO in MuJoCo"
+    return "\n".join(["", f"| {head} |", "|---" * 3 + "|---:" * 5 + "|", *rows, "", f"{made[-1]}.", ""])
+
+
 def _coverage_line(content: Mapping[str, Any]) -> dict[str, str]:
     """Coverage, and how well doubt tells wrong predictions from right ones on recorded episodes."""
     found = content["modes"]["sampled"]
@@ -280,6 +306,7 @@ OF_MANY: dict[str, Callable[[Path], str]] = {
     "zoo": render_zoo,
     "simulators": render_simulators,
     "throughput": render_throughput,
+    "race": render_race,
     "calibration": lambda results: render_calibration(results, _coverage_line),
     "changes": lambda results: render_calibration(results, _changes_line),
 }

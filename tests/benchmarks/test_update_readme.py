@@ -194,6 +194,22 @@ def throughput(task, quick=False):
     }
 
 
+def test_a_race_says_who_was_first_or_that_one_never_came(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "race"))
+    assert run(place).returncode == 0 and "Not yet measured" in (place / "README.md").read_text()
+    seconds = {"recording": 10.0, "fitting": 200.4, "learning": 90.0}
+    one = {"seed": 0, "seconds": seconds, "return": -4.321, "interval": [-5.0, -4.0], "physics_seconds": 400.0}
+    content = throughput("reacher") | {"races": [one, one | {"seed": 1, "physics_seconds": None}]}
+    (place / "results" / "race_reacher.json").write_text(json.dumps(content))
+    assert run(place).returncode == 0
+    text = (place / "README.md").read_text()
+    for seed, other in ((0, "400 s"), (1, "not reached")):
+        assert f"| reacher | {seed} | -4.32 [-5, -4] | 10 s | 200 s | 90 s | 300 s | {other} |" in text
+    (place / "results" / "race_reacher.json").write_text(json.dumps(content | {"races": [{}]}))
+    found = run(place)
+    assert found.returncode == 1 and "does not hold a race" in found.stderr
+
+
 def test_speed_says_where_mujoco_wins_and_what_was_not_measured(place):
     (place / "README.md").write_text(EMPTY.replace("transfer", "throughput"))
     assert run(place).returncode == 0 and "Not yet measured" in (place / "README.md").read_text()
