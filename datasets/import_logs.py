@@ -17,7 +17,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from glob import glob
 from pathlib import Path
@@ -164,6 +164,8 @@ def conclude(dataset: Dataset, columns: ColumnMap, found: Alignment | None) -> N
     print(
         f"{len(dataset)} episodes, {dataset.num_steps} steps of {dataset.task.control_dt:.6g} s: {minutes:.2f} minutes"
     )
+    for line in _unit_vectors(dataset, list(columns.state)):
+        print(line)
     if found is not None:
         print(f"{found.sentence()}; margin over row t: {found.margin:.1%}")
     unrecorded = dataset.manifest["recipe"]["unrecorded"]
@@ -185,6 +187,15 @@ def conclude(dataset: Dataset, columns: ColumnMap, found: Alignment | None) -> N
     }
     write_json(dataset.folder / "result.json", result)
     print(f"\nwritten: {dataset.folder}")
+
+
+def _unit_vectors(dataset: Dataset, names: list[str]) -> Iterator[str]:
+    """What was recognised without having been named."""
+    described = dataset.task.observation_map
+    for one, other in described.sin_cos:
+        yield f"{names[one]} and {names[other]} are sine and cosine of one angle: their squares add up to 1"
+    for first in described.quaternions:
+        yield f"{names[first]} to {names[first + 3]} are a quaternion: their squares add up to 1"
 
 
 def _columns(dataset: Dataset) -> list[list[Any]]:

@@ -79,3 +79,11 @@ def test_actions_move_by_a_row_either_way():
     assert (late.states[:, 0].tolist(), late.actions[:, 0].tolist()) == ([0, 1, 2], [11, 12, 13])
     assert (early.states[:, 0].tolist(), early.actions[:, 0].tolist()) == ([1, 2, 3], [10, 11, 12])
     assert late.terminated and early.terminated and shifted(log, 0) is log
+
+
+def test_sine_and_cosine_are_recognised_by_their_numbers_alone(read):
+    text = 'control_dt: 0.1\nstate: {height: m, c: "1", s: "1"}\naction: {u: "1"}\n'
+    angles = np.linspace(0, 3, 9)
+    rows = [f"0,{np.cos(angle):.6f},{np.sin(angle):.6f},{number % 2}" for number, angle in enumerate(angles)]
+    _, task = read(text, ("height,c,s,u", *rows))
+    assert task.observation_map.sin_cos == ((1, 2),) and task.observation_map.quaternions == ()

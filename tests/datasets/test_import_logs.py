@@ -209,3 +209,13 @@ def test_a_folder_of_lerobots_own_is_imported_without_a_map(foreign_folder, tmp_
     table = pq.read_table(foreign_folder / "data/chunk-000/file-000.parquet").to_pydict()
     np.testing.assert_allclose(dataset.episode(0).observations[3], table["observation.state"][3], rtol=1e-6)
     assert dataset.lengths.tolist() == [29] * 8 and dataset.task.control_dt == 0.05
+
+
+def test_a_sine_and_its_cosine_are_recognised_and_said(tables, tmp_path):
+    turned = [np.column_stack([t[:, 0], np.sin(t[:, 1]), np.cos(t[:, 1]), t[:, 3:]]) for t in tables]
+    settings = write(tmp_path, turned, "stamp,sin_q,cos_q,u,reward,done")
+    (tmp_path / "map.yaml").write_text(MAP.replace("q: deg, dq: deg/s", 'sin_q: "1", cos_q: "1"'))
+    done = run(*settings)
+    assert done.returncode == 0, done.stderr
+    assert "sin_q and cos_q are sine and cosine of one angle" in done.stdout
+    assert open_dataset(tmp_path / "data").task.observation_map.sin_cos == ((0, 1),)

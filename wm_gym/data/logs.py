@@ -19,6 +19,7 @@ import pyarrow.csv
 
 from wm_gym.data import clock
 from wm_gym.data.clock import Clock
+from wm_gym.data.unit_vectors import find_unit_vectors
 from wm_gym.data.units import UNITS, speed_faults, turn_faults, unit_named
 from wm_gym.errors import ConfigError, DataError
 from wm_gym.types import BoxSpec, Episode, FloatArray, ObservationMap, TaskSpec
@@ -186,7 +187,7 @@ def shifted(log: Log, lag: int) -> Log:
 
 
 def task_of(logs: Sequence[Log], columns: ColumnMap, dt: float) -> TaskSpec:
-    """The robot, as far as its logs tell: no simulator, and no bounds of the state."""
+    """The robot, as far as its logs tell: no simulator, and no bounds of the state; sines find their cosines."""
     low, high = [], []
     for number, (name, unit) in enumerate(columns.action.items()):
         seen = np.concatenate([log.actions[:, number] for log in logs])
@@ -203,13 +204,15 @@ def task_of(logs: Sequence[Log], columns: ColumnMap, dt: float) -> TaskSpec:
             )
     angles = tuple(number for number, name in enumerate(columns.state) if name in columns.unbounded)
     size = len(columns.state)
+    plain = [number for number, unit in enumerate(columns.state.values()) if unit_named(unit, "").quantity == "number"]
+    sin_cos, quaternions = find_unit_vectors(np.concatenate([log.states for log in logs]), plain)
     return TaskSpec(
         name=columns.name,
         observation_space=BoxSpec((-np.inf,) * size, (np.inf,) * size),
         action_space=BoxSpec(tuple(low), tuple(high)),
         control_dt=dt,
         max_episode_steps=columns.max_episode_steps or max(len(log.stamps) - 1 for log in logs),
-        observation_map=ObservationMap(angles=angles),
+        observation_map=ObservationMap(sin_cos, quaternions, angles),
     )
 
 
