@@ -67,6 +67,16 @@ class RangesConfig:
 
 
 @dataclass
+class ImaginationConfig:
+    """How the world that was learnt from the logs is played in; see ``WorldModel-v0``."""
+
+    start: str = field(default="initial", metadata={"help": "initial, or any logged moment"})
+    horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the episode limit"})
+    uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
+    penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
+
+
+@dataclass
 class Settings:
     """Settings of one robot's comparison."""
 
@@ -81,6 +91,7 @@ class Settings:
     algorithm: str = field(default="ppo", metadata={"help": "ppo or sac"})
     num_envs: int = field(default=16, metadata={"help": "rollouts side by side, in every world"})
     settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of the SB3 algorithm, replacing ours"})
+    imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     secret: SecretConfig = field(default_factory=SecretConfig)
     ranges: RangesConfig = field(default_factory=RangesConfig)
     behaviours: dict[str, float] = field(
@@ -124,6 +135,7 @@ def main(config: Settings) -> None:
             num_envs=config.num_envs,
             episodes=config.episodes,
             settings=config.settings,
+            imagination=asdict(config.imagination),
         )
         for seed in config.seeds
         for world in config.worlds

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["task=reacher", "minutes=0.1", "limit=20", "steps=100", "num_envs=2", "episodes=2", "workers=1", "updates=2"]
+SMALL += ["imagination.start=any", "imagination.uncertainty=truncate"]
 
 
 def run(*arguments):
@@ -35,6 +36,7 @@ def test_it_says_what_it_costs_and_ends_with_a_table_and_a_chart(first):
     assert [row["world"] for row in result["table"]] == ["nominal", "oracle"]
     assert result["secret"]["delay_steps"] == 2 and result["logs"]["steps"] == 300 and result["memory"] == 2
     assert len(result["in_the_ranges"]) == 5
+    assert (result["settings"]["imagination"]["start"], result["settings"]["imagination"]["penalty"]) == ("any", 1.0)
     assert (output / "returns.svg").is_file() and not list((output / "agents").glob("*.partial"))
 
 

@@ -69,6 +69,8 @@ class Training:
     """On the robot, reset with seeds from ``FIRST_SEED``."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of the algorithm, replacing ours."""
+    imagination: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``WorldModel-v0``, for an agent that is trained in it."""
 
     @property
     def name(self) -> str:
@@ -100,6 +102,7 @@ def train_and_try(training: Training) -> Path:
         training.num_envs,
         training.seed,
         training.settings,
+        training.imagination if inside else {},
     )
     work = Path(f"{training.folder}.partial")
     learnt = learn(
