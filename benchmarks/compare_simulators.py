@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,7 @@ class Settings:
     )
     policies: dict[str, str] = field(default_factory=dict, metadata={"help": "policies.NAME=FOLDER, for behaviours"})
     updates: int = field(default=12_000, metadata={"help": "of the world model's fit"})
+    batch_size: int = field(default=320, metadata={"help": "of the fit"})
     longest_horizon: int = field(default=16, metadata={"help": "of the fit; 1 for robots that fall within few steps"})
     workers: int = field(default=0, metadata={"help": "agents trained at a time; 0: one per core"})
 
@@ -117,8 +118,16 @@ def main(config: Settings) -> None:
     places: dict[str, Alteration | Ranges | Path] = {"nominal": Alteration(), "randomised": ranges, "oracle": secret}
     if "imagination" in config.worlds:
         places["imagination"] = output / "model"
-        fit = TrainConfig(str(dataset.folder), str(places["imagination"]), threads=1)
-        train(replace(fit, updates=config.updates, longest_horizon=config.longest_horizon))
+        train(
+            TrainConfig(
+                dataset=str(dataset.folder),
+                output=str(places["imagination"]),
+                threads=1,
+                updates=config.updates,
+                batch_size=config.batch_size,
+                longest_horizon=config.longest_horizon,
+            )
+        )
     identified = find(task, logs, output / "identified.json") if "identified" in config.worlds else {}
     if "alteration" in identified:
         places["identified"] = Alteration(**identified["alteration"])
