@@ -113,7 +113,9 @@ $(CAMERA)/video/result.json: | $(CAMERA)/agent/result.json $(CAMERA)/held_out/re
 
 LOGS = outputs/demo_logs
 # One training seed: the chart shows the way, the README's table the figures.
-LOGS_SETTINGS = task=reacher minutes=5 updates=4000 seeds=[0] steps=200000 episodes=50
+LOGS_SETTINGS = task=inverted_double_pendulum minutes=10 limit=300 seeds=[0] steps=200000 \
+	policies.half_trained=datasets/behaviours/inverted_double_pendulum/half_trained \
+	'behaviours={random:0.25,smooth:0.25,noisy_half_trained:0.5}' longest_horizon=1 updates=12000 batch_size=640
 
 demo-logs: $(INSTALLED)
 	@$(RUN) benchmarks/compare_simulators.py $(LOGS_SETTINGS) output=$(LOGS)

@@ -75,10 +75,18 @@ def test_the_chart_names_every_world_and_holds_every_figure():
         return {"name": name, "rows": rows, "median": median, "low": median / 2, "high": median * 2}
 
     values = {
-        "batches": [figure(n, r, 100.0 * r) for r in (1, 64) for n in ("gym.make_vec", "mujoco.rollout", "gym.make")],
+        "batches": [
+            figure(n, r, 100.0 * r) for r in (1, 64) for n in ("gym.make_vec", "mujoco.rollout", "EnvPool", "gym.make")
+        ],
         "physics": [figure("MuJoCo, make_vec sync", 1, 500.0), figure("MuJoCo, make_vec async", 2, 400.0)],
     }
     drawn = throughput_chart.draw_throughput(values, "hopper")
-    for name in ("WorldModel-v0, make_vec", "mujoco.rollout", "MuJoCo, make_vec sync", "MuJoCo, make_vec async"):
+    for name in (
+        "WorldModel-v0, make_vec",
+        "mujoco.rollout",
+        "EnvPool",
+        "MuJoCo, make_vec sync",
+        "MuJoCo, make_vec async",
+    ):
         assert f">{name}</text>" in drawn
     assert "gym.make_vec, 64 environments: 6400 steps a second" in drawn and "NaN" not in drawn

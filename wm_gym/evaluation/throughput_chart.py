@@ -19,6 +19,7 @@ KINDS = {
     "gym.make_vec": "model",
     "mujoco.rollout": "floor",
     "mujoco.batch": "floor arx",
+    "EnvPool": "floor velocity",
     "MuJoCo, make_vec sync": "rival",
     "MuJoCo, make_vec async": "rival arx",
 }
