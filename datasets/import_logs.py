@@ -30,7 +30,17 @@ from wm_gym.data.alignment import LAGS, Alignment, find_alignment
 from wm_gym.data.clock import Clock
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.foreign import foreign_logs, is_foreign
-from wm_gym.data.logs import ColumnMap, Log, log_faults, period, read_logs, resampled, shifted, task_of
+from wm_gym.data.logs import (
+    ColumnMap,
+    Log,
+    log_faults,
+    observation_map_of,
+    period,
+    read_logs,
+    resampled,
+    shifted,
+    task_of,
+)
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.errors import ConfigError, DataError
 from wm_gym.files import file_hash, write_json
@@ -70,13 +80,14 @@ def main(config: ImportConfig) -> None:
     dt = period(logs, columns)
     clock = Clock(dt, config.tolerance)
     refuse(config, list(log_faults(logs, columns, clock, config.resample, config.cut_gaps)))
+    described = observation_map_of(logs, columns)
     if config.resample:
-        logs = resampled(logs, dt)
+        logs = resampled(logs, dt, described)
     found = find_alignment([log.states for log in logs], [log.actions for log in logs])
     refuse(config, _misaligned(found, config.shift_actions))
     logs = [shifted(log, config.shift_actions or 0) for log in logs]
     logs = [log for log in logs if len(log.stamps) >= 2]
-    task = task_of(logs, columns, dt)
+    task = task_of(logs, columns, dt, described)
     writer = DatasetWriter(
         config.output, task, _recipe(config, columns, files), config.licence, {}, shlex.join(["python", *sys.argv])
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wm_gym.config import read_settings
-from wm_gym.data.logs import ColumnMap, Log, read_logs, shifted, task_of
+from wm_gym.data.logs import ColumnMap, Log, observation_map_of, read_logs, resampled, shifted, task_of
 from wm_gym.errors import ConfigError, DataError
 
 MAP = """
@@ -22,7 +22,7 @@ def read(tmp_path):
         (tmp_path / "log.csv").write_text("\n".join(rows) + "\n")
         columns = read_settings(ColumnMap, tmp_path / "map.yaml")
         logs = read_logs([tmp_path / "log.csv"], columns)
-        return logs, task_of(logs, columns, 0.1)
+        return logs, task_of(logs, columns, 0.1, observation_map_of(logs, columns))
 
     return reader
 
@@ -87,3 +87,13 @@ def test_sine_and_cosine_are_recognised_by_their_numbers_alone(read):
     rows = [f"0,{np.cos(angle):.6f},{np.sin(angle):.6f},{number % 2}" for number, angle in enumerate(angles)]
     _, task = read(text, ("height,c,s,u", *rows))
     assert task.observation_map.sin_cos == ((1, 2),) and task.observation_map.quaternions == ()
+
+
+def test_resampled_sines_and_cosines_are_back_on_the_circle(read):
+    text = 'control_dt: 0.1\ntime: t\nstate: {s: "1", c: "1"}\naction: {u: "1"}\n'
+    rows = [f"{0.15 * k},{np.sin(0.3 * k):.6f},{np.cos(0.3 * k):.6f},{k % 2}" for k in range(9)]
+    logs, task = read(text, ("t,s,c,u", *rows))
+    assert task.observation_map.sin_cos == ((0, 1),)
+    (log,) = resampled(logs, 0.1, task.observation_map)
+    np.testing.assert_allclose((log.states**2).sum(axis=1), 1.0, atol=1e-9)
+    np.testing.assert_allclose(log.states[1], [np.sin(0.2), np.cos(0.2)], atol=1e-3)

@@ -18,6 +18,7 @@ from wm_gym.data.alignment import find_alignment
 from wm_gym.data.clock import Clock, stamp_faults
 from wm_gym.data.logs import ColumnMap, Log
 from wm_gym.data.metadata import MANIFEST, TASK, EpisodeRows, read_info
+from wm_gym.data.unit_vectors import find_unit_vectors
 from wm_gym.errors import DataError
 from wm_gym.files import file_hash
 from wm_gym.types import BoxSpec, TaskSpec
@@ -193,13 +194,15 @@ def _task(info: dict[str, Any], columns: tables.Columns, rows: np.ndarray[Any, A
     low, high = actions.min(axis=0).astype(float), actions.max(axis=0).astype(float)
     still = np.flatnonzero(low >= high)
     high[still] = low[still] + 1e-6  # an actuator that never moved: a space must have some width
-    size = int(columns[tables.STATE].size // len(columns[tables.STATE]))
+    states = columns[tables.STATE].reshape(len(columns[tables.STATE]), -1)
+    size = states.shape[1]
     return TaskSpec(
         name=str(info.get("robot_type") or "robot"),
         observation_space=BoxSpec((-np.inf,) * size, (np.inf,) * size),
         action_space=BoxSpec(tuple(low.tolist()), tuple(high.tolist())),
         control_dt=dt,
         max_episode_steps=int(rows.max()) - 1,
+        observation_map=find_unit_vectors(states, range(size)),
     )
 
 

@@ -19,7 +19,7 @@ import pyarrow.csv
 
 from wm_gym.data import clock
 from wm_gym.data.clock import Clock
-from wm_gym.data.unit_vectors import find_unit_vectors
+from wm_gym.data.unit_vectors import find_unit_vectors, restored
 from wm_gym.data.units import UNITS, speed_faults, turn_faults, unit_named
 from wm_gym.errors import ConfigError, DataError
 from wm_gym.types import BoxSpec, Episode, FloatArray, ObservationMap, TaskSpec
@@ -150,7 +150,7 @@ def log_faults(logs: Sequence[Log], columns: ColumnMap, when: Clock, resample: b
     yield from speed_faults(names, units, [log.states for log in logs], when.dt)
 
 
-def resampled(logs: Sequence[Log], dt: float) -> list[Log]:
+def resampled(logs: Sequence[Log], dt: float, described: ObservationMap) -> list[Log]:
     """The logs at a fixed period, cut at silences that are too long to bridge. Their stamps must advance."""
     found = []
     for log in logs:
@@ -168,7 +168,7 @@ def resampled(logs: Sequence[Log], dt: float) -> list[Log]:
                     part,
                     lines=part.lines[nearest],
                     stamps=moments,
-                    states=clock.at_moments(part.stamps, part.states, moments),
+                    states=restored(clock.at_moments(part.stamps, part.states, moments), described),
                     actions=whole[:, :-1] / dt,
                     rewards=whole[:, -1],
                 )
@@ -186,8 +186,15 @@ def shifted(log: Log, lag: int) -> Log:
     return replace(kept, actions=log.actions[moved], terminated=log.terminated)
 
 
-def task_of(logs: Sequence[Log], columns: ColumnMap, dt: float) -> TaskSpec:
-    """The robot, as far as its logs tell: no simulator, and no bounds of the state; sines find their cosines."""
+def observation_map_of(logs: Sequence[Log], columns: ColumnMap) -> ObservationMap:
+    """What the columns of the state are, as the map says and their numbers show. Ask before anything is resampled."""
+    plain = [number for number, unit in enumerate(columns.state.values()) if unit_named(unit, "").quantity == "number"]
+    found = find_unit_vectors(np.concatenate([log.states for log in logs]), plain)
+    return replace(found, angles=tuple(n for n, name in enumerate(columns.state) if name in columns.unbounded))
+
+
+def task_of(logs: Sequence[Log], columns: ColumnMap, dt: float, described: ObservationMap) -> TaskSpec:
+    """The robot, as far as its logs tell: no simulator, and no bounds of the state."""
     low, high = [], []
     for number, (name, unit) in enumerate(columns.action.items()):
         seen = np.concatenate([log.actions[:, number] for log in logs])
@@ -202,17 +209,14 @@ def task_of(logs: Sequence[Log], columns: ColumnMap, dt: float) -> TaskSpec:
                 f"action {name!r} reaches {seen[beyond][0] / UNITS[unit].factor:.4g} {unit}, beyond its limits "
                 f"{list(columns.limits[name])} in the map; correct them, or its unit"
             )
-    angles = tuple(number for number, name in enumerate(columns.state) if name in columns.unbounded)
     size = len(columns.state)
-    plain = [number for number, unit in enumerate(columns.state.values()) if unit_named(unit, "").quantity == "number"]
-    sin_cos, quaternions = find_unit_vectors(np.concatenate([log.states for log in logs]), plain)
     return TaskSpec(
         name=columns.name,
         observation_space=BoxSpec((-np.inf,) * size, (np.inf,) * size),
         action_space=BoxSpec(tuple(low), tuple(high)),
         control_dt=dt,
         max_episode_steps=columns.max_episode_steps or max(len(log.stamps) - 1 for log in logs),
-        observation_map=ObservationMap(sin_cos, quaternions, angles),
+        observation_map=described,
     )
 
 

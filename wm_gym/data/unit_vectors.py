@@ -6,12 +6,12 @@ add up to 1.5, and the robot that it imagines has no physics any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 
-from wm_gym.types import FloatArray
+from wm_gym.types import FloatArray, ObservationMap
 
 ROUNDING = 1e-3
 """How far a sum of squares may be from 1, on the whole."""
@@ -19,9 +19,7 @@ COMPENSATED = 0.02
 """And as a share of what its parts move: a height of 1 m beside a small speed stays near 1, but by no law."""
 
 
-def find_unit_vectors(
-    states: FloatArray, candidates: Sequence[int]
-) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+def find_unit_vectors(states: FloatArray, candidates: Sequence[int]) -> ObservationMap:
     """Pairs of columns that lie on the unit circle, and four columns in a row that lie on the unit sphere.
 
     Args:
@@ -30,26 +28,32 @@ def find_unit_vectors(
 
     Returns:
         The pairs, as (sine, cosine) in the order of the columns, which is as good as the other; and the first columns
-        of quaternions. No column is in two of them, and none that never moves is in any.
+        of quaternions. No column is in two of them: what lies nearest has it. None that never moves, or is a flag
+        (-1, 0 or 1), is in any.
     """
     squares = np.square(np.asarray(states, dtype=np.float64))
-    moving = [column for column in candidates if np.ptp(states[:, column]) > 0]
-    pairs = _disjoint((pair for pair in combinations(moving, 2)), squares)
-    left = set(moving) - {column for pair in pairs for column in pair}
-    fours = [tuple(range(first, first + 4)) for first in sorted(left) if set(range(first, first + 4)) <= left]
-    return tuple((first, second) for first, second in pairs), tuple(four[0] for four in _disjoint(fours, squares))
-
-
-def _disjoint(groups: Iterable[tuple[int, ...]], squares: FloatArray) -> list[tuple[int, ...]]:
-    """Groups whose squares add up to 1, the best of those that share a column."""
+    moving = [column for column in candidates if not np.isin(np.unique(states[:, column])[:4], (-1, 0, 1)).all()]
+    moving = [column for column in moving if np.ptp(states[:, column]) > 0]
+    groups: list[tuple[int, ...]] = list(combinations(moving, 2))
+    groups += [four for first in moving if set(four := tuple(range(first, first + 4))) <= set(moving)]
     found = sorted((error, group) for group in groups if (error := _error(squares[:, list(group)])) is not None)
-    taken: set[int] = set()
-    chosen = []
+    chosen: list[tuple[int, ...]] = []
     for _, group in found:
-        if not taken & set(group):
-            taken |= set(group)
+        if not set(group) & {column for other in chosen for column in other}:
             chosen.append(group)
-    return sorted(chosen)
+    return ObservationMap(
+        sin_cos=tuple(sorted((group[0], group[1]) for group in chosen if len(group) == 2)),
+        quaternions=tuple(sorted(group[0] for group in chosen if len(group) == 4)),
+    )
+
+
+def restored(states: FloatArray, described: ObservationMap) -> FloatArray:
+    """States (N, S) back on the circle and the sphere, which interpolation leaves on a chord."""
+    states = states.copy()
+    for group in (*described.sin_cos, *(range(first, first + 4) for first in described.quaternions)):
+        length = np.linalg.norm(states[:, list(group)], axis=1, keepdims=True)
+        states[:, list(group)] /= np.maximum(length, 1e-6)
+    return states
 
 
 def _error(squares: FloatArray) -> float | None:

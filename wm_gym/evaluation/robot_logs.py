@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from wm_gym.data.episodes import Dataset, open_dataset
-from wm_gym.data.logs import ColumnMap, read_logs, task_of
+from wm_gym.data.logs import ColumnMap, observation_map_of, read_logs, task_of
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.files import file_hash, replacing, write_json
 from wm_gym.physics.alteration import Alteration, make_altered
@@ -111,7 +111,8 @@ def import_logs(folder: Path, task: TaskSpec, memory: int, output: Path, command
     files = log_files(folder)
     logs = read_logs(files, columns)
     recipe = {"columns": asdict(columns), "source": [file_hash(path) for path in files]}
-    writer = DatasetWriter(output, task_of(logs, columns, task.control_dt), recipe, "CC0-1.0", {}, command)
+    robot = task_of(logs, columns, task.control_dt, observation_map_of(logs, columns))
+    writer = DatasetWriter(output, robot, recipe, "CC0-1.0", {}, command)
     if writer.finished:
         return open_dataset(output)
     for path, log in zip(files, logs, strict=True):
