@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from wm_gym.config import REQUIRED, run_program
+from wm_gym.envs.imagination import ImaginationConfig
 from wm_gym.errors import ConfigError, DataError
 from wm_gym.evaluation.charts import shown
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
@@ -67,7 +68,7 @@ class RangesConfig:
 
 
 @dataclass
-class ImaginationConfig:
+class PlayConfig:
     """How the world that was learnt from the logs is played in; see ``WorldModel-v0``."""
 
     start: str = field(default="initial", metadata={"help": "initial, or any logged moment"})
@@ -91,7 +92,7 @@ class Settings:
     algorithm: str = field(default="ppo", metadata={"help": "ppo or sac"})
     num_envs: int = field(default=16, metadata={"help": "rollouts side by side, in every world"})
     settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of the SB3 algorithm, replacing ours"})
-    imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
+    imagination: PlayConfig = field(default_factory=PlayConfig)
     secret: SecretConfig = field(default_factory=SecretConfig)
     ranges: RangesConfig = field(default_factory=RangesConfig)
     behaviours: dict[str, float] = field(
@@ -118,16 +119,7 @@ def main(config: Settings) -> None:
     places: dict[str, Alteration | Ranges | Path] = {"nominal": Alteration(), "randomised": ranges, "oracle": secret}
     if "imagination" in config.worlds:
         places["imagination"] = output / "model"
-        train(
-            TrainConfig(
-                dataset=str(dataset.folder),
-                output=str(places["imagination"]),
-                threads=1,
-                updates=config.updates,
-                batch_size=config.batch_size,
-                longest_horizon=config.longest_horizon,
-            )
-        )
+        train(fit_config(config, dataset.folder, output / "model"))
     identified = find(task, logs, output / "identified.json") if "identified" in config.worlds else {}
     if "alteration" in identified:
         places["identified"] = Alteration(**identified["alteration"])
@@ -179,6 +171,18 @@ def main(config: Settings) -> None:
     print(f"chart: {output / 'returns.svg'}\nbenchmark: {output}")
 
 
+def fit_config(config: Settings, dataset: Path, model: Path) -> TrainConfig:
+    """How the world model is fitted."""
+    return TrainConfig(
+        dataset=str(dataset),
+        output=str(model),
+        threads=1,
+        updates=config.updates,
+        batch_size=config.batch_size,
+        longest_horizon=config.longest_horizon,
+    )
+
+
 def check(config: Settings) -> TaskSpec:
     """The robot, once the settings are such as can be run."""
     unknown = [world for world in config.worlds if world not in WORLDS]
@@ -192,6 +196,8 @@ def check(config: Settings) -> TaskSpec:
         raise ConfigError(f"steps={config.steps}, num_envs={config.num_envs}: at least 1")
     if config.algorithm not in STEP_SECONDS:
         raise ConfigError(f"algorithm={config.algorithm!r}: {' or '.join(STEP_SECONDS)}")
+    fit_config(config, Path(), Path()).fit_config()
+    ImaginationConfig(**asdict(config.imagination)).check(("state",))
     return task_spec(config.task, max_episode_steps=config.limit, cameras=())
 
 

@@ -4,7 +4,7 @@ python benchmarks/measure_throughput.py model=hopper mbrl=outputs/mbrl_env/bin/p
 
 Give it a machine that does nothing else. What is not there says NOT MEASURED: mbrl-lib, which lives in an environment
 of its own (the top of benchmarks/fit_mbrl.py says how to install it; mbrl= names the Python in it); EnvPool, unless
-"pip install envpool" was run; a camera model, unless camera= names its folder. A model fitted
+"pip install envpool" was run and it has the very robot; a camera model, unless camera= names its folder. A model fitted
 for a minute will do: speed does not ask whether it is any good.
 """
 
@@ -26,7 +26,7 @@ from wm_gym.errors import ConfigError
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.evaluation.report import plain
 from wm_gym.evaluation.throughput_benchmark import MBRL_SIZES, NOT_MEASURED, QUICK, Amounts, measure_throughput
-from wm_gym.evaluation.throughput_camera import measure_camera
+from wm_gym.evaluation.throughput_camera import check_camera, measure_camera
 from wm_gym.evaluation.throughput_chart import write_throughput_chart
 from wm_gym.files import write_json
 from wm_gym.models import TrainedModel, load_model
@@ -55,9 +55,12 @@ def main(settings: Settings) -> None:
         raise ConfigError(f"mbrl={settings.mbrl}: no such Python; the top of benchmarks/fit_mbrl.py installs one")
     trained, folder = load_model(settings.model), Path(settings.output)
     seeing = load_model(settings.camera) if settings.camera else None
+    if seeing:
+        check_camera(seeing)
     threads = settings.threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     amounts = QUICK if settings.quick else Amounts()
+    rival = time_mbrl(settings, trained, amounts, threads, folder)
     with tqdm(desc=trained.task.name, unit="timings") as bar:
 
         def tell(name: str) -> None:
@@ -69,7 +72,7 @@ def main(settings: Settings) -> None:
         if seeing:
             rows = min(amounts.most, CAMERA_ROWS)
             values["camera"] = measure_camera(seeing, rows, amounts.blocks, amounts.seconds, tell)
-    values["mbrl"] = time_mbrl(settings, trained, amounts, threads, folder)
+    values["mbrl"] = rival
     if values["mbrl"] != NOT_MEASURED:
         for size, figure in zip(MBRL_SIZES, values["compared"][2:], strict=True):
             values["ratios"][f"mbrl-lib's ModelEnv, {size}"] = figure["median"] / values["mbrl"]["median"]
@@ -120,7 +123,7 @@ def show(values: Mapping[str, Any]) -> None:
         for figure in values["camera"]["figures"]:
             print(f"camera, {figure['name']:<26}{figure['rows']:>6}{figure['median']:>18,.0f}")
         for name, ratio in values["camera"]["ratios"].items():
-            print(f"{ratio:8.2f} x MuJoCo and its camera, {name}")
+            print(f"{ratio:8.2f} x MuJoCo and its camera, {name}" + ("   (MuJoCo wins)" if ratio < 1 else ""))
     for figure in values["learning"]:
         sizes = f"PPO, {figure['world']}, {figure['n_steps']} x, batch {figure['batch_size']}"
         print(f"{sizes:<58}{figure['num_envs']:>6}{figure['rate']:>18,.0f}")

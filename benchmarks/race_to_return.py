@@ -3,13 +3,13 @@
 python benchmarks/race_to_return.py task=reacher output=outputs/reacher/race
 
 Imagination pays for all of it: recording random motion, fitting the model to it, and learning in it. What that policy
-earns in MuJoCo is the return to reach; PPO in MuJoCo has reached it when the mean of its last hundred episodes has, or
-when it is tried after its last step. Give the race a machine that does nothing else.
+earns in MuJoCo, without exploring, is the return to reach; PPO in MuJoCo has reached it when the mean of its last
+hundred episodes has, exploring as it learns, or when it is tried after its last step. Give the race a machine that does
+nothing else.
 """
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
@@ -38,7 +38,8 @@ class Settings:
     imagined: int = field(default=2_000_000, metadata={"help": "steps of PPO in imagination"})
     physical: int = field(default=2_000_000, metadata={"help": "steps of PPO in MuJoCo, at most"})
     num_envs: int = field(default=8, metadata={"help": "robots side by side in MuJoCo"})
-    settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of PPO in MuJoCo, replacing ours"})
+    settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of PPO in MuJoCo, replacing SB3's own"})
+    normalize: bool = field(default=True, metadata={"help": "running scales of observation and reward in MuJoCo"})
     seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "of recordings, fits and agents"})
 
 
@@ -49,7 +50,7 @@ def main(config: Settings) -> None:
             raise ConfigError(f"{name}={getattr(config, name)}: at least 1 is needed")
     if not config.seeds:
         raise ConfigError("seeds=[]: at least one")
-    output, task = Path(config.output), task_spec(config.task).name
+    output, task = Path(config.output).resolve(), task_spec(config.task).name  # its programs run elsewhere
     print(f"{task}: {len(config.seeds)} races of about 15 minutes on two cores; finished parts are not run again")
     races = [race(config, task, output / f"seed_{seed}", seed) for seed in config.seeds]
     result = {
@@ -58,8 +59,6 @@ def main(config: Settings) -> None:
         "machine": describe_machine(),
         "versions": installed_versions(),
         "races": races,
-        "imagination_seconds": statistics.median(sum(race["seconds"].values()) for race in races),
-        "physics_seconds": median_reached([race["physics_seconds"] for race in races]),
     }
     write_json(output / "result.json", result)
     for found in races:
@@ -80,13 +79,14 @@ def race(config: Settings, task: str, folder: Path, seed: int) -> dict[str, Any]
     agent = ["algorithm=ppo", f"seed={seed}"]
     inside = [f"model={model}", f"steps={config.imagined}"]
     outside = ["world=physics", f"task={task}", f"steps={config.physical}"]
-    outside += [f"num_envs={config.num_envs}", *(f"settings.{name}={value}" for name, value in config.settings.items())]
+    outside += [f"num_envs={config.num_envs}", f"normalize={config.normalize}".lower()]
+    outside += [f"settings.{name}={value}" for name, value in config.settings.items()]
     seconds = {
         "recording": timed(["datasets/collect_episodes.py", f"task={task}", f"seed={seed}", *recipe], data),
         "fitting": timed(["-m", "wm_gym.train", *fit], model),
         "learning": timed(["agents/train_agent.py", *agent, *inside], folder / "imagined"),
     }
-    timed(["agents/train_agent.py", *agent, *outside], folder / "physical")
+    run(["agents/train_agent.py", *agent, *outside], folder / "physical")  # it keeps its own time, interrupted or not
     imagined, physical = (read_json(folder / name / "result.json") for name in ("imagined", "physical"))
     seconds["learning"] += imagined["training_seconds"] - imagined["wall_seconds"]  # trying it is no part of the race
     earned = imagined["trial"]["ppo"]["physical"]
@@ -104,22 +104,34 @@ def timed(command: Sequence[str], output: Path) -> float:
     """Run a program of ours that writes ``output``, start to end; a finished one tells what it took then.
 
     Raises:
-        ConfigError: it failed, with its last line.
+        ConfigError: it failed, it was interrupted, or what is finished had other settings.
     """
     kept = Path(f"{output}.seconds.json")
-    if (output / "result.json").exists() and kept.exists():
-        return float(read_json(kept)["seconds"])
-    if output.exists() or Path(f"{output}.partial").exists():
-        raise ConfigError(f"{output}: was interrupted, so nobody knows how long it takes: delete it")
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *command, f"output={output}"], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False
-    )
-    taken = time.perf_counter() - begun
-    if done.returncode:
-        raise ConfigError(f"{output}: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}")
-    write_json(kept, {"seconds": taken})
+    if kept.exists():
+        done = read_json(kept)
+        if done["command"] != list(command):
+            made = " ".join(done["command"])
+            raise ConfigError(f"{output} was made by {made!r}: delete it, or choose another output")
+        return float(done["seconds"])
+    for begun in (Path(f"{output}{ending}") for ending in ("", ".partial", ".staging")):
+        if begun.exists():
+            raise ConfigError(f"{begun} was interrupted, so nobody knows how long it takes: delete it")
+    started = time.perf_counter()
+    run(command, output)
+    taken = time.perf_counter() - started
+    write_json(kept, {"command": list(command), "seconds": taken})
     return taken
+
+
+def run(command: Sequence[str], output: Path) -> None:
+    """Run a program of ours that writes ``output``, with its own words and bars.
+
+    Raises:
+        ConfigError: it failed; it has said why.
+    """
+    done = subprocess.run([sys.executable, *command, f"output={output}"], cwd=ROOT, check=False)
+    if done.returncode:
+        raise ConfigError(f"{' '.join(command[:2])} failed for {output}, as it says above")
 
 
 def reached(physical: dict[str, Any], wanted: float) -> float | None:
@@ -129,12 +141,6 @@ def reached(physical: dict[str, Any], wanted: float) -> float | None:
             return float(point["seconds"])
     at_last: float = physical["trial"]["ppo"]["physical"]["value"]
     return float(physical["training_seconds"]) if at_last >= wanted else None
-
-
-def median_reached(seconds: Sequence[float | None]) -> float | None:
-    """The median, where never is longer than any time."""
-    ordered = sorted(seconds, key=lambda value: float("inf") if value is None else value)
-    return ordered[len(ordered) // 2]
 
 
 if __name__ == "__main__":

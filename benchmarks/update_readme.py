@@ -242,7 +242,7 @@ def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
         "one environment, times MuJoCo": "one environment, MuJoCo make_vec sync",
         "times EnvPool": "EnvPool at its best",
         "times mbrl-lib, 7 nets of its size": "mbrl-lib's ModelEnv, 7 x [4 x 200]",
-        "2 nets": "mbrl-lib's ModelEnv, 2 x [4 x 200]",
+        "times mbrl-lib, 2 nets": "mbrl-lib's ModelEnv, 2 x [4 x 200]",
     }
     for column, name in rivals.items():
         ratio = ratios.get(name)

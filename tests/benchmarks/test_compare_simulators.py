@@ -60,7 +60,15 @@ def test_other_settings_in_the_same_folder_are_one_line(first):
     assert done.returncode == 1 and "Traceback" not in done.stderr and "holds a comparison with secret=" in done.stderr
 
 
-def test_a_world_that_does_not_exist_is_one_line(tmp_path):
-    done = run(*SMALL, "worlds=[dream]", f"output={tmp_path / 'none'}")
-    assert done.returncode == 1 and done.stderr.startswith("error: worlds=['dream']: some of imagination, nominal")
-    assert len(done.stderr.strip().splitlines()) == 1
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("worlds=[dream]", "error: worlds=['dream']: some of imagination, nominal"),
+        ("longest_horizon=3", "error: longest_horizon=3: a power of two is needed"),
+        ("imagination.start=bogus", "error: start='bogus': this model offers initial, any"),
+    ],
+)
+def test_what_does_not_exist_is_one_line_before_anything_is_claimed(tmp_path, setting, words):
+    done = run(*SMALL, setting, f"output={tmp_path / 'none'}")
+    assert done.returncode == 1 and done.stderr.startswith(words)
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "none").exists()

@@ -1,13 +1,16 @@
+import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from wm_gym.evaluation import throughput, throughput_chart
+from wm_gym.evaluation import throughput, throughput_chart, throughput_physics
 from wm_gym.evaluation.throughput import Runner, time_in_turn
 from wm_gym.models import load_model
 from wm_gym.models.state_ensemble import StateEnsembleConfig
+from wm_gym.physics.tasks import task_spec
 
 
 def test_runners_take_turns_and_close_and_the_first_block_does_not_count():
@@ -90,3 +93,23 @@ def test_the_chart_names_every_world_and_holds_every_figure():
     ):
         assert f">{name}</text>" in drawn
     assert "gym.make_vec, 64 environments: 6400 steps a second" in drawn and "NaN" not in drawn
+
+
+def test_envpool_is_timed_where_it_is_installed_and_has_the_robot(monkeypatch):
+    task, made, stepped = task_spec("reacher", cameras=()), [], []
+
+    def make(env_id, **settings):
+        made.append((env_id, settings["num_envs"], settings["num_threads"]))
+        space = SimpleNamespace(low=-1.0, high=1.0, shape=(2,))
+        return SimpleNamespace(reset=lambda: None, action_space=space, step=stepped.append, close=lambda: None)
+
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    assert not throughput_physics.in_envpool(task) and len(throughput_physics.physics_makers(task, 3, 2)) == 2
+    fake = SimpleNamespace(list_all_envs=lambda: ["Reacher-v5"], make=make)
+    monkeypatch.setitem(sys.modules, "envpool", fake)
+    assert not throughput_physics.in_envpool(replace(task, env_id="Hopper-v5"))
+    assert not throughput_physics.in_envpool(replace(task, env_kwargs={"reward_dist_weight": 2}))
+    runner = throughput_physics.physics_makers(task, 3, 2)[-1]()
+    runner.advance()
+    assert (runner.name, runner.rows, made) == ("EnvPool", 3, [("Reacher-v5", 3, 2)])
+    assert stepped[0].shape == (3, 2) and abs(stepped[0]).max() <= 1

@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("wm_gym", "torch", "numpy", "scipy", "gymnasium", "mujoco", "stable-baselines3", "av")
+PACKAGES = ("wm_gym", "torch", "numpy", "scipy", "gymnasium", "mujoco", "stable-baselines3", "av", "envpool")
 
 
 def describe_machine() -> dict[str, str | int]:

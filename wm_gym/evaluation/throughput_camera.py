@@ -9,9 +9,10 @@ from functools import partial
 
 import gymnasium as gym
 
-from wm_gym.errors import ConfigError
+from wm_gym.errors import ConfigError, RenderError
 from wm_gym.evaluation.throughput import Plain, Progress, Runner, time_in_turn, vector_runner
 from wm_gym.models import TrainedModel
+from wm_gym.physics.camera import why_no_camera
 from wm_gym.physics.pixels import make_pixels
 from wm_gym.types import TaskSpec
 
@@ -31,8 +32,8 @@ def pixels_runner(task: TaskSpec, rows: int) -> Runner:
     return Runner("MuJoCo and its camera", rows, lambda: envs.step(actions), envs.close)
 
 
-def measure_camera(trained: TrainedModel, rows: int, blocks: int, seconds: float, tell: Progress) -> Plain:
-    """Steps a second of latent and of decoded imagination at ``rows`` rows, and of MuJoCo at what serves it best.
+def check_camera(trained: TrainedModel) -> None:
+    """Say what is missing before anything is timed.
 
     Raises:
         ConfigError: the model sees no camera, or its robot has no simulator.
@@ -42,6 +43,20 @@ def measure_camera(trained: TrainedModel, rows: int, blocks: int, seconds: float
         raise ConfigError(f"a model of family {trained.model.family!r} sees no camera")
     if trained.task.env_id is None:
         raise ConfigError(f"{trained.task.name} has no simulator to be compared with")
+    if reason := why_no_camera():
+        raise RenderError(reason)
+
+
+def measure_camera(trained: TrainedModel, rows: int, blocks: int, seconds: float, tell: Progress) -> Plain:
+    """Steps a second of latent and of decoded imagination at ``rows`` rows, and of MuJoCo at what serves it best.
+
+    Args:
+        trained: see :func:`check_camera`.
+        rows: imagined side by side.
+        blocks: of each timing.
+        seconds: of a block.
+        tell: is told what has just been timed.
+    """
     cores = os.cpu_count() or 1
     makers: list[Callable[[], Runner]] = [
         partial(vector_runner, trained, rows, "latent", obs_type="latent"),
@@ -51,6 +66,8 @@ def measure_camera(trained: TrainedModel, rows: int, blocks: int, seconds: float
     latent, image, *drawn = time_in_turn(makers, blocks, seconds, tell)
     best = max(figure["median"] for figure in drawn)
     return {
+        "robot": trained.task.name,
+        "sha256": trained.manifest.get("files", {}).get("model.safetensors"),
         "cameras": [asdict(camera) for camera in trained.task.cameras],
         "figures": [latent, image, *drawn],
         "ratios": {"latent": latent["median"] / best, "image": image["median"] / best},

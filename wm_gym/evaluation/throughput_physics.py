@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
@@ -75,9 +74,11 @@ def batch_runner(task: TaskSpec, rows: int, threads: int) -> Runner:
 
 def in_envpool(task: TaskSpec) -> bool:
     """Whether EnvPool is installed and has this very environment."""
-    if find_spec("envpool") is None or task.env_kwargs:
+    try:
+        pool = importlib.import_module("envpool")
+    except ImportError:
         return False
-    return task.env_id in importlib.import_module("envpool").list_all_envs()
+    return not task.env_kwargs and task.env_id in pool.list_all_envs()
 
 
 def envpool_runner(task: TaskSpec, rows: int, threads: int) -> Runner:
