@@ -210,17 +210,33 @@ def render_throughput(results: Path) -> str:
     def read(content: Mapping[str, Any]) -> tuple[dict[str, str], str]:
         if content["quick"]:
             raise ValueError("it comes from quick=true, which measures too little to publish")
-        return _throughput_line(content), f"{_made_by(content)}, {content['threads']} threads"
+        row = _throughput_line(content), _camera_line(content["camera"])
+        return row, f"{_made_by(content)}, {content['threads']} threads"
 
     found = read_each(results, "throughput", "a throughput benchmark", read)
     if not found:
         return (
             "\nNot yet measured: `python benchmarks/measure_throughput.py model=hopper output=outputs/throughput`.\n\n"
         )
-    rows, made = zip(*found, strict=True)
+    rows, cameras = [row for (row, _), _ in found], [line for (_, line), _ in found if line]
     lines = ["", f"| {' | '.join(rows[0])} |", "|---|" + "---:|" * (len(rows[0]) - 1)]
     lines += [f"| {' | '.join(row.values())} |" for row in rows]
-    return "\n".join([*lines, "", f"{made[-1]}.", ""])
+    return "\n".join([*lines, "", f"{found[-1][1]}.", *(f"\n{line}" for line in cameras), ""])
+
+
+def _camera_line(found: Any) -> str:
+    """How a camera model does beside MuJoCo and its camera; nothing where none was timed."""
+    if found == "NOT MEASURED":
+        return ""
+    camera, figures, ratios = found["cameras"][0], found["figures"], found["ratios"]
+    said = [
+        f"{figure['name']} {figure['median']:,.0f} steps a second, {ratios[figure['name']]:.3g} times that"
+        for figure in figures[:2]
+    ]
+    return (
+        f"A camera model of {found['robot']} at {figures[0]['rows']} environments, beside MuJoCo and its "
+        f"{camera['width']} x {camera['height']} camera at its best: {'; '.join(said)}."
+    )
 
 
 def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
