@@ -14,7 +14,7 @@ from wm_gym.files import replacing
 Plain = Mapping[str, Any]
 
 WIDTH, HEIGHT = 760.0, 430.0
-LEFT, RIGHT, TOP, BOTTOM = 64.0, 560.0, 40.0, 378.0
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 530.0, 40.0, 378.0
 KINDS = {
     "gym.make_vec": "model",
     "mujoco.rollout": "floor",
