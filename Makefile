@@ -17,7 +17,7 @@ help:
 	@echo "make demo       record a robot arm, learn it, train in imagination, compare with MuJoCo: about 10 minutes"
 	@echo "                (control=run also trains the policy in MuJoCo that the report compares with)"
 	@echo "make demo-camera  the same from pixels alone, ending in a film; robot=reacher or inverted_pendulum"
-	@echo "make demo-logs  from a robot's logs alone: train in imagination and in MuJoCo, judge on the robot: about 7 minutes"
+	@echo "make demo-logs  from a robot's logs alone: train in imagination and in MuJoCo, judge on the robot: about 6 minutes"
 	@echo "make test       the tests: about 8 minutes"
 	@echo "make test-slow  the tests that learn something"
 	@echo "make check      format, lint and types"
