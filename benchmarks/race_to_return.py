@@ -64,10 +64,8 @@ def main(config: Settings) -> None:
     for found in races:
         parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in found["seconds"].items())
         other = "never" if found["physics_seconds"] is None else f"{found['physics_seconds']:.0f} s"
-        print(
-            f"seed {found['seed']}: return {found['return']:.2f} after {sum(found['seconds'].values()):.0f} s", end=""
-        )
-        print(f" through imagination ({parts}), in MuJoCo after {other}")
+        through = f"after {sum(found['seconds'].values()):.0f} s through imagination ({parts})"
+        print(f"seed {found['seed']}: return {found['return']:.2f} {through}, in MuJoCo after {other}")
     print(f"benchmark: {output}")
 
 

@@ -207,7 +207,7 @@ def render_throughput(results: Path) -> str:
         DataError: a file is damaged, or comes from ``quick=true``.
     """
 
-    def read(content: Mapping[str, Any]) -> tuple[dict[str, str], str]:
+    def read(content: Mapping[str, Any]) -> tuple[tuple[dict[str, str], str], str]:
         if content["quick"]:
             raise ValueError("it comes from quick=true, which measures too little to publish")
         row = _throughput_line(content), _camera_line(content["camera"])
@@ -274,7 +274,7 @@ def render_race(results: Path) -> str:
         DataError: a file is damaged.
     """
 
-    def read(content: Mapping[str, Any]) -> tuple[list[str], str]:
+    def read(content: Mapping[str, Any]) -> tuple[str, str]:
         rows = []
         for race in content["races"]:
             parts, other = race["seconds"], race["physics_seconds"]
