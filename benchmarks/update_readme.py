@@ -4,7 +4,8 @@ A table stands between two comments, named after its file:  <!-- results:transfe
 The one named zoo has a row for every prediction_*.json, which benchmarks/measure_prediction.py writes; those named
 calibration and changes have one for every calibration_*.json of benchmarks/measure_calibration.py, and simulators some
 for every simulators_*.json of benchmarks/compare_simulators.py, and throughput one for every throughput_*.json of
-benchmarks/measure_throughput.py, and race one for every race_*.json of benchmarks/race_to_return.py.
+benchmarks/measure_throughput.py, and race one for every race_*.json of benchmarks/race_to_return.py, and verdicts one
+for every report_*.json of benchmarks/compare_physics.py.
 """
 
 from __future__ import annotations
@@ -293,6 +294,30 @@ def render_race(results: Path) -> str:
     return "\n".join(["", f"| {head} |", "|---" * 3 + "|---:" * 5 + "|", *rows, "", f"{made[-1]}.", ""])
 
 
+def render_verdicts(results: Path) -> str:
+    """One row for each report: its verdicts, and the figures behind them that are asked for most.
+
+    Raises:
+        DataError: there is no report to show, or a file is damaged.
+    """
+
+    def read(content: Mapping[str, Any]) -> tuple[str, str]:
+        gates, said = content["gates"], content["verdicts"]
+        cells = [content["task"], str(content["panel"])]
+        cells += [said[use]["verdict"] for use in ("rank_policies", "train_policy", "plan", "augment_data")]
+        for name in ("spearman", "pearson", "regret", "mmrv", "planning_gap"):
+            cells.append(_judged(gates[name]) if name in gates else "not tested")
+        cells.append(_duration(content["wall_seconds"]))
+        return f"| {' | '.join(cells)} |", f"{_made_by(content)}."
+
+    found = read_each(results, "report", "a report's summary", read)
+    if not found:
+        raise DataError(f"{results} holds no report_*.json; run benchmarks/compare_physics.py")
+    head = "robot | policies | rank | train | plan | augment | Spearman | Pearson | regret | MMRV | planning gap | time"
+    rows, made = zip(*found, strict=True)
+    return "\n".join(["", f"| {head} |", "|---|---:" + "|---" * 4 + "|---:" * 6 + "|", *rows, "", made[0], ""])
+
+
 def _coverage_line(content: Mapping[str, Any]) -> dict[str, str]:
     """Coverage, and how well doubt tells wrong predictions from right ones on recorded episodes."""
     found = content["modes"]["sampled"]
@@ -323,6 +348,7 @@ OF_MANY: dict[str, Callable[[Path], str]] = {
     "simulators": render_simulators,
     "throughput": render_throughput,
     "race": render_race,
+    "verdicts": render_verdicts,
     "calibration": lambda results: render_calibration(results, _coverage_line),
     "changes": lambda results: render_calibration(results, _changes_line),
 }
@@ -335,6 +361,14 @@ def _area(row: Mapping[str, Any], name: str) -> str:
 
 def _figure(figure: Mapping[str, float]) -> str:
     return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
+
+
+def _judged(gate: Mapping[str, Any]) -> str:
+    """A figure with its interval and the limit that was asked for."""
+    asked = f">= {gate['at_least']:.2g}" if gate["at_most"] is None else f"<= {gate['at_most']:.2g}"
+    if gate["value"] is None:
+        return f"none ({asked})"
+    return f"{gate['value']:.3g} [{gate['low']:.3g}, {gate['high']:.3g}] ({asked})"
 
 
 def _zoo_line(content: Mapping[str, Any]) -> str:

@@ -211,6 +211,36 @@ def test_a_race_says_who_was_first_or_that_one_never_came(place):
     assert found.returncode == 1 and "does not hold a race" in found.stderr
 
 
+def test_every_report_has_its_verdicts_and_the_limits_beside_its_figures(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "verdicts"))
+    found = run(place)
+    assert found.returncode == 1 and "holds no report_*.json" in found.stderr
+    figure = {"value": 0.9512, "low": 0.9, "high": 0.98, "at_least": 0.8, "at_most": None}
+    uses = {"rank_policies": "FAIL", "train_policy": "NOT TESTED", "plan": "PASS", "augment_data": "INCONCLUSIVE"}
+    content = {
+        "task": "arm",
+        "panel": 29,
+        "verdicts": {use: {"verdict": verdict} for use, verdict in uses.items()},
+        "gates": {
+            "spearman": figure,
+            "pearson": figure | {"value": None},
+            "regret": figure | {"value": 0.0, "low": 0.0, "high": 0.05, "at_least": None, "at_most": 0.1},
+            "mmrv": figure | {"value": 0.02, "low": 0.01, "high": 0.03, "at_least": None, "at_most": 0.000044},
+        },
+        "wall_seconds": 480.0,
+        "command": "compare",
+        "machine": {"processor": "a processor", "cores": 2},
+    }
+    (place / "results" / "report_arm.json").write_text(json.dumps(content))
+    assert run(place).returncode == 0
+    said = "| arm | 29 | FAIL | NOT TESTED | PASS | INCONCLUSIVE | 0.951 [0.9, 0.98] (>= 0.8) | none (>= 0.8) "
+    said += "| 0 [0, 0.05] (<= 0.1) | 0.02 [0.01, 0.03] (<= 4.4e-05) | not tested | 8.0 min |"
+    assert said in (place / "README.md").read_text()
+    (place / "results" / "report_arm.json").write_text("{}")
+    found = run(place)
+    assert found.returncode == 1 and "does not hold a report's summary" in found.stderr
+
+
 def test_speed_says_where_mujoco_wins_and_what_was_not_measured(place):
     (place / "README.md").write_text(EMPTY.replace("transfer", "throughput"))
     assert run(place).returncode == 0 and "Not yet measured" in (place / "README.md").read_text()

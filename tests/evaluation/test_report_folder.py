@@ -30,6 +30,12 @@ def test_every_figure_follows_from_the_raw_records(folder):
     ]
 
 
+def test_the_summary_repeats_the_gates(folder, small_report):
+    summary = json.loads((folder / "result.json").read_text())
+    assert summary["gates"]["sensitivity"] in small_report.values["actions"]["gates"]
+    assert summary["panel"] == 4 and summary["gates"]["spearman"] in small_report.values["ranking"]["gates"]
+
+
 def test_the_same_records_are_judged_alike(small_report):
     assert judging.judge(small_report.header, small_report.records) == small_report.values
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from wm_gym.errors import DataError
 from wm_gym.evaluation.film import Film
-from wm_gym.evaluation.judging import HEADER, judge
+from wm_gym.evaluation.judging import HEADER, NAMES, judge
 from wm_gym.evaluation.page import render_page
 from wm_gym.evaluation.records import EPISODES, Record, read_records, write_records
 from wm_gym.evaluation.report import SCHEMA_VERSION, method_rows
@@ -51,13 +51,16 @@ def summarize(values: Plain) -> Plain:
         "task": values["task"]["name"],
         "headline": values["headline"],
         "verdicts": values["verdicts"],
+        "gates": {gate["name"]: gate for name in NAMES for gate in values[name].get("gates", [])},
+        "panel": values["ranking"].get("policies"),
         "closed_loop": [
             {"name": row["name"], "kind": row["kind"], **{key: row[key] for key in ("physical", "imagined", "gap")}}
             for row in rows
         ],
         "valid_time": loop["valid_time"] if loop["tested"] else None,
         "warnings": values["warnings"],
-        "wall_seconds": values["identity"]["wall_seconds"],
+        "command": values["identity"]["commands"][-1]["command"],
+        **{name: values["identity"][name] for name in ("wall_seconds", "machine", "versions")},
     }
 
 
