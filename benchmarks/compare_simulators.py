@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class Settings:
     secret: SecretConfig = field(default_factory=SecretConfig)
     ranges: RangesConfig = field(default_factory=RangesConfig)
     behaviours: dict[str, float] = field(
-        default_factory=lambda: {"random": 0.5, "smooth": 0.5}, metadata={"help": "who acts in the logs: NAME=SHARE"}
+        default_factory=dict, metadata={"help": "who acts in the logs, NAME=SHARE; {}: random and smooth, half each"}
     )
     policies: dict[str, str] = field(default_factory=dict, metadata={"help": "policies.NAME=FOLDER, for behaviours"})
     updates: int = field(default=12_000, metadata={"help": "of the world model's fit"})
@@ -108,6 +108,8 @@ class Settings:
 def main(config: Settings) -> None:
     """Train the same agent in five worlds, and judge each on a robot that is not what its model says."""
     output, task = Path(config.output), check(config)
+    # As a default of the setting, what is given would only join it.
+    config = replace(config, behaviours=config.behaviours or {"random": 0.5, "smooth": 0.5})
     torch.set_num_threads(1)
     secret = Alteration(**asdict(config.secret))
     ranges = Ranges(**{name: (low, high) for name, (low, high) in asdict(config.ranges).items()})

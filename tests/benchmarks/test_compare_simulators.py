@@ -23,7 +23,7 @@ def run(*arguments):
 def first(tmp_path_factory):
     """Two worlds and one seed."""
     output = tmp_path_factory.mktemp("robot") / "simulators"
-    return output, run(*SMALL, "worlds=[nominal,oracle]", "seeds=[0]", f"output={output}")
+    return output, run(*SMALL, "behaviours={smooth:1}", "worlds=[nominal,oracle]", "seeds=[0]", f"output={output}")
 
 
 def test_it_says_what_it_costs_and_ends_with_a_table_and_a_chart(first):
@@ -37,6 +37,8 @@ def test_it_says_what_it_costs_and_ends_with_a_table_and_a_chart(first):
     assert result["secret"]["delay_steps"] == 2 and result["logs"]["steps"] == 300 and result["memory"] == 2
     assert len(result["in_the_ranges"]) == 5
     assert (result["settings"]["imagination"]["start"], result["settings"]["imagination"]["penalty"]) == ("any", 1.0)
+    acted = {path.stem.rsplit("-", 1)[0] for path in (output / "logs").glob("*.csv")}
+    assert acted == {"smooth"}, "the default's random motion must not join what is given"
     assert (output / "returns.svg").is_file() and not list((output / "agents").glob("*.partial"))
 
 
@@ -44,7 +46,9 @@ def test_it_says_what_it_costs_and_ends_with_a_table_and_a_chart(first):
 def test_another_call_adds_worlds_and_keeps_what_is_finished(first):
     output, _ = first
     before = {path: path.stat().st_mtime_ns for path in output.glob("agents/*/result.json")}
-    done = run(*SMALL, "worlds=[nominal,identified,imagination]", "seeds=[0]", f"output={output}")
+    done = run(
+        *SMALL, "behaviours={smooth:1}", "worlds=[nominal,identified,imagination]", "seeds=[0]", f"output={output}"
+    )
     assert done.returncode == 0, done.stderr
     assert all(path.stat().st_mtime_ns == written for path, written in before.items())
     result = json.loads((output / "result.json").read_text())
@@ -56,7 +60,7 @@ def test_another_call_adds_worlds_and_keeps_what_is_finished(first):
 
 
 def test_other_settings_in_the_same_folder_are_one_line(first):
-    done = run(*SMALL, "secret.gain=0.9", f"output={first[0]}")
+    done = run(*SMALL, "behaviours={smooth:1}", "secret.gain=0.9", f"output={first[0]}")
     assert done.returncode == 1 and "Traceback" not in done.stderr and "holds a comparison with secret=" in done.stderr
 
 
