@@ -150,6 +150,8 @@ def _train_in_processes(
             if share == 1.0:
                 unfinished.discard(name)
             yield name, share
+        for process in processes:
+            process.join()  # there is nothing left for it; cut short, it would leave locks behind
     finally:
         for process in processes:
             if process.is_alive():
