@@ -24,16 +24,18 @@ pytestmark = pytest.mark.skipif(why_no_camera() is not None, reason="no off-scre
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     torch.manual_seed(0)
-    shape = CameraWorldConfig(size=2, channels=(4,), memory=4, members=2, width=8, layers=1, judge_width=8, context=2)
+    shape = CameraWorldConfig(
+        size=3, points=1, channels=(4,), memory=4, members=2, width=8, layers=1, judge_width=8, context=2
+    )
     world = CameraWorld(task_spec("reacher"), shape).eval().requires_grad_(False)
     world.normalizer.low.fill_(-100.0)
     world.normalizer.high.fill_(100.0)
-    starts, none = torch.randn(4, 1, 2), torch.zeros(4, 0, 2)
+    starts, none = torch.randn(4, 1, 3), torch.zeros(4, 0, 2)
     folder = tmp_path_factory.mktemp("models") / "camera"
     TrainedModel(
         model=world,
         starts=StartStates(starts, none, starts, none),
-        support=Support(-torch.ones(4), torch.ones(4), torch.zeros(4), torch.eye(4), torch.tensor(10.0)),
+        support=Support(-torch.ones(5), torch.ones(5), torch.zeros(5), torch.eye(5), torch.tensor(10.0)),
         calibration=Calibration.proportional(1.0, 10),
         manifest={"dataset": {"steps": 100}},
     ).save(folder)
@@ -53,7 +55,7 @@ def test_an_agent_of_latent_imagination_acts_in_mujoco_from_the_camera(model, tm
     result = json.loads((tmp_path / "agent" / "result.json").read_text())
     assert len(result["physical_returns"]) == len(result["imagined_returns"]) == 2
     assert result["physical"]["value"] == pytest.approx(np.mean(result["physical_returns"]))
-    action, _ = load_policy(tmp_path / "agent").predict(np.zeros(6, np.float32))
+    action, _ = load_policy(tmp_path / "agent").predict(np.zeros(7, np.float32))
     assert action.shape == (2,)
     again = run(*settings)
     assert again.returncode == 0 and "complete already" in again.stdout

@@ -37,14 +37,16 @@ def recordings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     torch.manual_seed(0)
-    shape = CameraWorldConfig(size=2, channels=(4,), memory=4, members=2, width=8, layers=1, judge_width=8, context=2)
+    shape = CameraWorldConfig(
+        size=3, points=1, channels=(4,), memory=4, members=2, width=8, layers=1, judge_width=8, context=2
+    )
     world = CameraWorld(task_spec("reacher"), shape).eval().requires_grad_(False)
-    starts, none = torch.randn(4, 1, 2), torch.zeros(4, 0, 2)
+    starts, none = torch.randn(4, 1, 3), torch.zeros(4, 0, 2)
     folder = tmp_path_factory.mktemp("models") / "camera"
     TrainedModel(
         model=world,
         starts=StartStates(starts, none, starts, none),
-        support=Support(-torch.ones(4), torch.ones(4), torch.zeros(4), torch.eye(4), torch.tensor(10.0)),
+        support=Support(-torch.ones(5), torch.ones(5), torch.zeros(5), torch.eye(5), torch.tensor(10.0)),
         calibration=Calibration.proportional(1.0, 10),
         manifest={"dataset": {"steps": 100}},
     ).save(folder)

@@ -12,13 +12,13 @@ from wm_gym.models.trained import StartStates
 from wm_gym.models.trust import Calibration, Support
 
 SMALL = CameraWorldConfig(
-    size=2, channels=(4, 8), memory=4, members=2, width=8, layers=1, judge_width=8, judge_layers=1, context=2
+    size=3, points=1, channels=(4, 8), memory=4, members=2, width=8, layers=1, judge_width=8, judge_layers=1, context=2
 )
 
 
 @pytest.fixture
 def make_seen(moving_dot):
-    """``make_seen(task, proprioception)`` -> a TrainedModel of the dot: vectors of 2 numbers a camera, and 4."""
+    """``make_seen(task, proprioception)`` -> a TrainedModel of the dot: vectors of 3 numbers a camera, and 4."""
 
     def make(task=moving_dot.task, proprioception=False):
         torch.manual_seed(0)

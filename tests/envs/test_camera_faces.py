@@ -16,7 +16,7 @@ from wm_gym.types import CameraSpec
 
 SPACES = {
     "image": gym.spaces.Box(0, 255, (16, 16, 3), np.uint8),
-    "latent": gym.spaces.Box(-np.inf, np.inf, (6,), np.float32),
+    "latent": gym.spaces.Box(-np.inf, np.inf, (7,), np.float32),
 }
 
 
@@ -78,11 +78,11 @@ def test_a_start_from_the_users_own_frame(seen_dot, moving_dot):
     assert np.array_equal(shown, named)
     model = seen_dot.model
     code = model.coders.encode("eye", torch.from_numpy(frame[None]).permute(0, 3, 1, 2) / 255, 1, torch.device("cpu"))
-    assert np.allclose(shown[:2], model.normalizer.observation(code)[0], atol=1e-5)
+    assert np.allclose(shown[:3], model.normalizer.observation(code)[0], atol=1e-5)
     film, actions = moving_dot.frames(np.linspace(0, 0.5, 4)), np.full((3, 1), 0.2, np.float32)
     after, _ = env.reset(seed=0, options={"observations": film, "actions": actions})
     last, _ = env.reset(seed=0, options={"observation": film[-1]})
-    assert np.allclose(after[:2], last[:2], atol=1e-4) and not np.allclose(after[2:], last[2:], atol=1e-3)
+    assert np.allclose(after[:3], last[:3], atol=1e-4) and not np.allclose(after[3:], last[3:], atol=1e-3)
     envs = WorldModelVectorEnv(2, seen_dot, obs_type="latent")
     both, _ = envs.reset(seed=0, options={"observation": np.stack([film[-1], frame])})
     assert np.allclose(both[1], shown, atol=1e-4)

@@ -14,14 +14,23 @@ from wm_gym.models.open_loop import after_context, play_open_loop
 from wm_gym.types import CameraSpec, Observation, Segment
 
 SMALL = CameraWorldConfig(
-    size=2, channels=(4, 8), memory=8, members=3, width=24, layers=2, judge_width=16, judge_layers=2, context=4
+    size=3,
+    points=1,
+    channels=(4, 8),
+    memory=8,
+    members=3,
+    width=24,
+    layers=2,
+    judge_width=16,
+    judge_layers=2,
+    context=4,
 )
 
 
 def embedded(episode):
-    """The episode with two numbers that bend with the dot's place in the place of a coder's."""
+    """The episode with three numbers that bend with the dot's place in the place of a coder's."""
     x = episode.observations[:, :1]
-    return replace(episode, observations=np.concatenate([np.sin(2 * x), np.cos(2 * x)], 1), frames={})
+    return replace(episode, observations=np.concatenate([np.sin(2 * x), np.cos(2 * x), np.sin(4 * x)], 1), frames={})
 
 
 @pytest.fixture
@@ -50,37 +59,37 @@ def test_the_verbs_keep_their_shapes_and_rows_apart(world, moving_dot):
         return [world.vector(latent), world.features(latent, prediction), prediction.reward, prediction.spread, picture]
 
     together, alone = run(torch.arange(3)), run(torch.tensor([1]))
-    assert [tuple(value.shape) for value in together] == [(3, 10), (3, 2), (3,), (3,), (3, 3, 16, 16)]
+    assert [tuple(value.shape) for value in together] == [(3, 11), (3, 3), (3,), (3,), (3, 3, 16, 16)]
     for whole, part in zip(together, alone, strict=True):
         assert torch.allclose(whole[1], part[0], atol=1e-5)
     assert together[-1].min() >= 0 and together[-1].max() <= 1
 
 
 def test_members_agree_where_something_was_observed_and_part_where_nothing_is(world):
-    latent = world.observe(None, None, torch.zeros(4, 2))
+    latent = world.observe(None, None, torch.zeros(4, 3))
     assert torch.equal(latent["spread"], torch.zeros(4))
     action = torch.ones(4, 1)
     latent = world.imagine(latent, action)
     assert (latent["spread"] > 0).all()
-    seen = world.observe(latent, action, torch.ones(4, 2))
-    assert torch.equal(seen["appearance"], torch.ones(4, 3, 2))
+    seen = world.observe(latent, action, torch.ones(4, 3))
+    assert torch.equal(seen["appearance"], torch.ones(4, 3, 3))
     assert torch.equal(seen["spread"], torch.zeros(4))
 
 
 def test_a_sensor_that_was_not_observed_is_imagined(world):
-    latent = world.observe(None, None, torch.zeros(2, 2))
+    latent = world.observe(None, None, torch.zeros(2, 3))
     action = torch.full((2, 1), 0.5)
     imagined = world.imagine(latent, action)["appearance"].mean(1)
-    half = world.observe(latent, action, torch.tensor([[0.7, torch.nan], [torch.nan, torch.nan]]))
+    half = world.observe(latent, action, torch.tensor([[0.7, torch.nan, torch.nan], [torch.nan] * 3]))
     shown = half["appearance"][:, 0]
     assert shown[0, 0] == pytest.approx(0.7)
-    assert torch.allclose(shown[0, 1], imagined[0, 1]) and torch.allclose(shown[1], imagined[1])
-    first = world.observe(None, None, torch.tensor([[torch.nan, 0.2]]))["appearance"][0, 0]
-    assert first.tolist() == pytest.approx([world.normalizer.mean[0].item(), 0.2])
+    assert torch.allclose(shown[0, 1:], imagined[0, 1:]) and torch.allclose(shown[1], imagined[1])
+    first = world.observe(None, None, torch.tensor([[torch.nan, 0.2, 0.3]]))["appearance"][0, 0]
+    assert first.tolist() == pytest.approx([world.normalizer.mean[0].item(), 0.2, 0.3])
 
 
 def test_a_row_keeps_the_member_that_it_has_drawn(world):
-    latent = world.observe(None, None, torch.zeros(3, 2), torch.tensor([[0.0], [0.4], [0.99]]))
+    latent = world.observe(None, None, torch.zeros(3, 3), torch.tensor([[0.0], [0.4], [0.99]]))
     assert latent["member"].tolist() == [0, 1, 2]
     latent = world.imagine(latent, torch.ones(3, 1))
     shown = world.features(latent, world.predict(latent))
@@ -109,7 +118,7 @@ def test_it_learns_to_see_a_velocity_and_to_imagine_with_it(moving_dot):
     fit(model, windows, held_out, plan, seed=0)
     imagined, spread = play_open_loop(model, held_out)
     truth, mask = after_context(model, held_out)
-    assert imagined.shape == truth.shape == (len(mask), 8, 2)
+    assert imagined.shape == truth.shape == (len(mask), 8, 3)
     still = held_out.observations[:, 4:5].expand_as(truth)
     whole = mask[:, -1] > 0
     error, naive = ((value - truth)[whole, -1].square().sum(-1).sqrt().median().item() for value in (imagined, still))
@@ -158,10 +167,10 @@ def test_two_cameras_of_different_sizes_and_a_sensed_state(moving_dot):
     wide = CameraSpec("wide", width=32, height=16)
     task = replace(moving_dot.task, cameras=(moving_dot.camera, wide))
     model = CameraWorld(task, replace(SMALL, proprioception=True)).eval()
-    assert model.obs_types == ("image", "state", "latent") and model.embedding_size == 6
+    assert model.obs_types == ("image", "state", "latent") and model.embedding_size == 8
     observation = Observation(torch.rand(2, 2), {"wide": torch.rand(2, 3, 16, 32)})
     embedding = model.encode(observation)
-    assert embedding.isnan().tolist() == [[True, True, False, False, False, False]] * 2
+    assert embedding.isnan().tolist() == [[True] * 3 + [False] * 5] * 2
     latent = model.observe(None, None, embedding)
     assert {name: tuple(value.shape[2:]) for name, value in model.draw(latent).items()} == {
         "eye": (16, 16),

@@ -41,8 +41,9 @@ class CameraWorldConfig:
     """Names of the cameras that are modelled; none for all of the task's."""
     proprioception: bool = False
     """Whether the state observation is a sensor beside the cameras."""
-    size: int = 24
-    """Numbers that stand for a frame, of each camera."""
+    size: int = 32
+    """Numbers that stand for a frame, of each camera; two of them are each point's place."""
+    points: int = 8
     channels: tuple[int, ...] = (16, 32, 64, 64)
     memory: int = 64
     """Numbers that the filter carries."""
@@ -78,7 +79,7 @@ class CameraWorld(WorldModel):
             raise ConfigError(f"proprioception=true: {task.name} records no state observation")
         self.obs_types = ("image", "state", "latent") if states else ("image", "latent")
         self.noise_size, self.context = 1, self.shape.context
-        sizes = FrameCoderConfig(self.shape.size, tuple(self.shape.channels))
+        sizes = FrameCoderConfig(self.shape.size, self.shape.points, tuple(self.shape.channels))
         self.coders = FrameCoders(self.cameras, task.action_space.size, sizes)
         seen, actions, members = (
             len(self.cameras) * self.shape.size + states,

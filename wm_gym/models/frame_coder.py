@@ -5,9 +5,16 @@ steps costs no more there than one of a state model. What is drawn is an average
 that a wall costs nothing to learn. The reward is learnt beside the pictures: a target of three pixels, which hardly
 counts in a picture, counts for everything there.
 
+Two things make such a target appear in the pictures too. Errors are measured along the axes of the colours' own
+covariance, each in its own deviations: a red that is seldom seen weighs as much as the robot's shadow. And a part of
+the code are *points*: where in the frame each of some learnt maps is strongest. They are drawn again as blobs, so that
+a thing's place need not be learnt pixel by pixel.
+
 Sources: vision first, dynamics over its codes afterwards from Ha and Schmidhuber 2018 ("World models", section 2);
 noise on the code instead of a learnt variance, with its size held down, from Ghosh et al. 2020 ("From variational to
-deterministic autoencoders", section 3).
+deterministic autoencoders", section 3); expected places of a softmax over the frame from Levine et al. 2016
+("End-to-end training of deep visuomotor policies", section 5.1); drawing them as Gaussian maps from Jakab et al. 2018
+("Unsupervised learning of object landmarks through conditional image generation", section 3.1).
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wm_gym.errors import ConfigError
 from wm_gym.models.augmentation import Augmentation, augment
 from wm_gym.models.world_model import Loss, Trainable
 from wm_gym.types import CameraSpec, FloatArray, Segment
@@ -30,6 +38,10 @@ _NOISE = 0.1  # standard deviation, on codes that spread over a few units: near 
 _HOLD = 1e-3  # weight of the codes' mean square, which would outgrow the noise otherwise
 _GUIDE_WIDTH = 96
 _GUIDE_WEIGHT = 3.0  # of reward and termination beside the pictures (docs/log.md)
+_POOLS = 1, 2, 4, 8  # pixels to a side that are averaged before errors are measured
+_RARE = 0.01  # share of the strongest colour axis's variance that is added to each: what is below is the codec's noise
+_SPAN = 10.0  # a point's number at the frame's edge: the noise on it is then a hundredth of half a frame
+_SHARPNESS = 3.0  # of the maps' softmax, over colours in deviations
 _KERNEL = 4, 2, 1  # size, stride and padding: halves a side, or doubles it
 
 
@@ -37,8 +49,9 @@ _KERNEL = 4, 2, 1  # size, stride and padding: halves a side, or doubles it
 class FrameCoderConfig:
     """The size of one camera's networks: 0.3 million weights for 64 x 64 pixels."""
 
-    size: int = 24
-    """Numbers that stand for a frame."""
+    size: int = 32
+    """Numbers that stand for a frame; two of them are each point's place."""
+    points: int = 8
     channels: tuple[int, ...] = (16, 32, 64, 64)
     """Of each halving of the frame; the last is repeated where a frame is larger."""
 
@@ -48,12 +61,20 @@ class FrameCoder(nn.Module):
 
     background: Tensor
     """(3, H, W) the mean frame of the training data."""
-    variance: Tensor
-    """Scalar: mean square of what differs from the background; errors are measured in it."""
+    whitening: Tensor
+    """(3, 3) from colours to deviations along the axes of their covariance."""
+    unwhitening: Tensor
+    """(3, 3) its inverse."""
+    variances: Tensor
+    """(4,) mean squares of whitened frames seen at every one of ``_POOLS``: errors are measured in them."""
 
     def __init__(self, camera: CameraSpec, config: FrameCoderConfig) -> None:
         super().__init__()
-        self.height, self.width = camera.height, camera.width
+        if not 0 < 2 * config.points < config.size:
+            raise ConfigError(
+                f"points={config.points}: at least one, of two numbers each, and fewer than size={config.size} in all"
+            )
+        self.height, self.width, self.points = camera.height, camera.width, config.points
         halvings = max(1, (min(self.height, self.width) // _SMALLEST_SIDE).bit_length() - 1)
         channels = [config.channels[min(level, len(config.channels) - 1)] for level in range(halvings)]
         whole = 2**halvings
@@ -61,38 +82,96 @@ class FrameCoder(nn.Module):
         self._padding = (0, self._map[2] * whole - self.width, 0, self._map[1] * whole - self.height)
         inner = self._map[0] * self._map[1] * self._map[2]
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, *_KERNEL) for a, b in pairwise([3, *channels]))
-        self.into = nn.Linear(inner, config.size)
+        self.into = nn.Linear(inner, config.size - 2 * self.points)
         self.out_of = nn.Linear(config.size, inner)
         steps = pairwise([*channels[::-1], 3])
         self.deconvolutions = nn.ModuleList(nn.ConvTranspose2d(a, b, *_KERNEL) for a, b in steps)
+        self.attention = nn.Conv2d(3 + channels[0], self.points, 3, 1, 1)
+        self.blend = nn.Conv2d(channels[0] + self.points, channels[0], 1)
+        self.log_radius = nn.Parameter(torch.zeros(self.points))
+        self._begin_at_extremes()
         self.register_buffer("background", torch.zeros(3, self.height, self.width))
-        self.register_buffer("variance", torch.ones(()))
+        self.register_buffer("whitening", torch.eye(3))
+        self.register_buffer("unwhitening", torch.eye(3))
+        self.register_buffer("variances", torch.ones(len(_POOLS)))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def measure(self, background: Tensor, variance: Tensor) -> None:
-        """Take over the mean frame (3, H, W) of the training data and the mean square of what differs from it."""
-        self.background.copy_(background)
-        self.variance.copy_(variance.clamp(min=1e-6))
+    @torch.no_grad()
+    def _begin_at_extremes(self) -> None:
+        """Let the first six points begin at the brightest and darkest, reddest and greenest, ... of the picture.
+
+        Begun at random they all stay with what is large.
+        """
+        self.attention.weight.mul_(0.3)
+        self.attention.weight[:6] = 0
+        for point in range(min(6, self.points)):
+            self.attention.weight[point, point % 3, 1, 1] = 1.0 if point < 3 else -1.0
+
+    def measure(self, pictures: Tensor) -> None:
+        """Learn the mean frame, the colours' covariance and the size of what moves from pictures (N, 3, H, W)."""
+        self.background.copy_(pictures.mean(0))
+        colours = (pictures - self.background).transpose(0, 1).flatten(1).double()
+        values, axes = torch.linalg.eigh(colours @ colours.T / colours.shape[1])
+        deviations = (values + _RARE * values.max()).clamp(min=1e-6).sqrt()
+        self.whitening.copy_((axes / deviations).T)
+        self.unwhitening.copy_(axes * deviations)
+        self.variances.copy_(_mean_squares(self.whiten(pictures - self.background)).mean(1).clamp(min=1e-6))
+
+    def whiten(self, difference: Tensor) -> Tensor:
+        """Colours (B, 3, H, W), less the background's, in deviations along their axes."""
+        return torch.einsum("cd,bdhw->bchw", self.whitening, difference)
 
     def encode(self, frames: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, E)."""
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=frames.is_cuda):
-            x = F.pad((frames - self.background) / self.variance.sqrt(), self._padding)
-            x = x.contiguous(memory_format=torch.channels_last)
-            for layer in self.convolutions:
+            whitened = F.pad(self.whiten(frames - self.background), self._padding)
+            first, *others = self.convolutions
+            fine = F.silu(first(whitened.contiguous(memory_format=torch.channels_last)))
+            points = self._look(torch.cat([F.avg_pool2d(whitened, 2), fine], 1))
+            x = fine
+            for layer in others:
                 x = F.silu(layer(x))
-            embedding: Tensor = self.into(x.flatten(1))
-        return embedding.float()
+            whole = self.into(x.flatten(1))
+        return torch.cat([points, whole.float()], -1)
+
+    def _look(self, features: Tensor) -> Tensor:
+        """Where each map is strongest: the columns and then the rows (B, 2 P) of all points, 0 amid the frame."""
+        strength = _SHARPNESS * self.attention(features).float()
+        share = strength.flatten(2).softmax(-1).unflatten(2, strength.shape[2:])
+        columns, rows = _axis(strength.shape[3], share.device), _axis(strength.shape[2], share.device)
+        return torch.cat([share.sum(2) @ columns, share.sum(3) @ rows], -1)
+
+    def _blobs(self, points: Tensor, height: int, width: int) -> Tensor:
+        """Points (B, 2 P) drawn as blobs: (B, P, height, width)."""
+        radius = _SPAN * 2 / min(height, width) * self.log_radius.exp().unsqueeze(-1)
+
+        def profile(centres: Tensor, size: int) -> Tensor:
+            distance = (_axis(size, centres.device) - centres.unsqueeze(-1)) / radius
+            return torch.exp(-distance.square() / 2)
+
+        columns, rows = points.chunk(2, -1)
+        return profile(rows, height).unsqueeze(-1) * profile(columns, width).unsqueeze(-2)
 
     def decode(self, embedding: Tensor) -> Tensor:
         """(B, E) -> (B, 3, H, W), as good as in [0, 1]; clamp it to show it."""
         with torch.autocast(embedding.device.type, torch.bfloat16, enabled=embedding.is_cuda):
             x = F.silu(self.out_of(embedding)).reshape(-1, *self._map).contiguous(memory_format=torch.channels_last)
-            for layer in self.deconvolutions[:-1]:
+            *others, last = self.deconvolutions
+            for layer in others:
                 x = F.silu(layer(x))
-            x = self.deconvolutions[-1](x)[..., : self.height, : self.width]
-        drawn: Tensor = self.background + x.float() * self.variance.sqrt()
+            blobs = self._blobs(embedding[:, : 2 * self.points], *x.shape[2:])
+            x = F.silu(self.blend(torch.cat([x, blobs.to(x.dtype)], 1)))
+            x = last(x)[..., : self.height, : self.width]
+        drawn: Tensor = self.background + torch.einsum("cd,bdhw->bchw", self.unwhitening, x.float())
         return drawn
+
+    def error(self, drawn: Tensor, wanted: Tensor) -> Tensor:
+        """How unlike drawn and wanted pictures (B, 3, H, W) are (B,): 1 is a picture of the background alone.
+
+        At full size and seen from afar: a small thing drawn beside its place is as wrong in pixels as one that is not
+        drawn at all; seen from afar it is nearly right, which leads it home.
+        """
+        return (_mean_squares(self.whiten(drawn - wanted)) / self.variances.unsqueeze(-1)).mean(0)
 
 
 class FrameCoders(Trainable):
@@ -137,12 +216,12 @@ class FrameCoders(Trainable):
             for place, (name, coder) in enumerate(self.each())
         }
 
-    def measure(self, means: Mapping[str, Tensor], variances: Mapping[str, Tensor], rewards: FloatArray) -> None:
-        """Take over each camera's mean frame (3, H, W), the mean square of what differs from it, and all rewards."""
+    def measure(self, pictures: Mapping[str, Tensor], rewards: FloatArray) -> None:
+        """Learn the scales of every camera's pictures (N, 3, H, W), and of all rewards."""
         self.reward_mean.fill_(float(rewards.mean(dtype=np.float64)))
         self.reward_std.fill_(max(float(rewards.std(dtype=np.float64)), 1e-6))
         for name, coder in self.each():
-            coder.measure(means[name], variances[name])
+            coder.measure(pictures[name])
 
     def loss(self, segment: Segment, horizon: int) -> Loss:
         """Squared error of the drawn frames, from codes with noise, and of the reward and the end that codes tell of.
@@ -159,8 +238,7 @@ class FrameCoders(Trainable):
             wanted, there = as_pictures(segment.frames[name][:, 0])
             code = coder.encode(augment(wanted, self.augmentation, generator))
             noisy = code + _NOISE * torch.randn(code.shape, generator=generator).to(code.device)
-            wrong = _unlikeness((coder.decode(noisy) - wanted) / coder.variance.sqrt())
-            held = wrong + _HOLD * code.square().mean(-1)
+            held = coder.error(coder.decode(noisy), wanted) + _HOLD * code[:, 2 * coder.points :].square().mean(-1)
             parts[name] = (held * there).sum() / there.sum().clamp(min=1)
             codes.append(noisy * there.unsqueeze(-1))
         reward, termination = self._guide_loss(torch.cat(codes, -1), segment)
@@ -178,26 +256,25 @@ class FrameCoders(Trainable):
         return (missed.square() * mask).sum() / count, (crossed * mask).sum() / count
 
 
-def _unlikeness(error: Tensor) -> Tensor:
-    """Mean square (B,) of the error of pictures (B, 3, H, W), at full size and seen from afar.
+def _axis(size: int, device: torch.device) -> Tensor:
+    """The places (size,) of columns or rows, from one edge of the frame to the other."""
+    return torch.linspace(-_SPAN, _SPAN, size, device=device)
 
-    A small thing drawn beside its place is as wrong in pixels as one that is not drawn at all; seen from afar it is
-    nearly right, which leads it home.
-    """
-    scales = [error, F.avg_pool2d(error, 2), F.avg_pool2d(error, 4)]
-    return torch.stack([scale.square().mean((1, 2, 3)) for scale in scales]).sum(0)
+
+def _mean_squares(pictures: Tensor) -> Tensor:
+    """Mean squares of pictures (B, 3, H, W), seen at every one of ``_POOLS``: (4, B)."""
+    seen = [F.avg_pool2d(pictures, min(pool, *pictures.shape[2:])) for pool in _POOLS]
+    return torch.stack([scale.square().mean((1, 2, 3)) for scale in seen])
 
 
 @torch.no_grad()
 def drawing_error(coders: FrameCoders, segment: Segment) -> Tensor:
-    """Share of the variance of each camera's pixels that is drawn wrongly (cameras,), over frames (B, 1, H, W, 3)."""
+    """How unlike frames (B, 1, H, W, 3) and what is drawn of their codes are (cameras,), see ``FrameCoder.error``."""
     errors = []
     for name, coder in coders.each():
         wanted, there = as_pictures(segment.frames[name][:, 0])
-        wrong = torch.cat(
-            [(coder.decode(coder.encode(p)) - p).square().mean((1, 2, 3)) for p in torch.split(wanted, 256)]
-        )
-        errors.append((wrong * there).sum() / there.sum().clamp(min=1) / coder.variance)
+        wrong = torch.cat([coder.error(coder.decode(coder.encode(part)), part) for part in torch.split(wanted, 256)])
+        errors.append((wrong * there).sum() / there.sum().clamp(min=1))
     return torch.stack(errors)
 
 

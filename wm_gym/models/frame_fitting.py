@@ -98,9 +98,7 @@ def fit_coders(
         if not bool(there.any()):
             shown, there = shown[:1], there[:1] + 1
         pictures[name] = shown[there > 0]
-    means = {name: shown.mean(0) for name, shown in pictures.items()}
-    variances = {name: (shown - means[name]).square().mean() for name, shown in pictures.items()}
-    world.coders.measure(means, variances, training.rewards[training.led > 0])
+    world.coders.measure(pictures, training.rewards[training.led > 0])
     held_out = validation.spread_out(_MEASURED // 4)
     progress = fit(world.coders, training, held_out, config, seed, checkpoint, on_update, on_evaluation, drawing_error)
     world.coders.requires_grad_(False)

@@ -78,7 +78,16 @@ def make_camera_model(seed: int = 0) -> TrainedModel:
     """A camera model of four units; it has learnt nothing."""
     torch.manual_seed(seed)
     shape = CameraWorldConfig(
-        size=2, channels=(2, 3), memory=4, members=2, width=4, layers=1, judge_width=4, judge_layers=1, context=1
+        size=3,
+        points=1,
+        channels=(2, 3),
+        memory=4,
+        members=2,
+        width=4,
+        layers=1,
+        judge_width=4,
+        judge_layers=1,
+        context=1,
     )
     return _trained(CameraWorld(replace(TASK, cameras=(_CAMERA,)), shape), seed)
 
