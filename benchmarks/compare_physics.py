@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from wm_gym.evaluation import report
 from wm_gym.evaluation.actors import RandomActor
 from wm_gym.evaluation.agents import read_agent
 from wm_gym.evaluation.bench import QUICK, Bench, PanelMember, ReportConfig
+from wm_gym.evaluation.camera_report import NOT_MEASURED, read_camera, read_camera_agent, read_film
 from wm_gym.evaluation.charts import shown
 from wm_gym.evaluation.control import read_control, train_control
+from wm_gym.evaluation.film import Film
 from wm_gym.evaluation.filming import film_report
 from wm_gym.evaluation.identity import command_line, folder_digest
 from wm_gym.evaluation.judging import NAMES, judge, measure
@@ -31,8 +33,11 @@ from wm_gym.evaluation.provenance import (
     describe_identity,
     model_card,
 )
+from wm_gym.evaluation.records import Record
 from wm_gym.evaluation.report_folder import write_report
 from wm_gym.evaluation.returns import Contender, Returns
+from wm_gym.evaluation.trajectories import Recorded
+from wm_gym.evaluation.video import video_table
 from wm_gym.evaluation.worlds import LearnedWorld, PhysicsWorld
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.policies.panel import CHECKPOINT_RULE, load_panel
@@ -50,6 +55,7 @@ class Settings:
     output: str = field(default=REQUIRED, metadata={"help": "folder of the report"})
     agent: Any = field(default=None, metadata={"help": "folder of an agent, or several: agent=[A,B,C]"})
     panel: str | None = field(default=None, metadata={"help": "panel folder; benchmarks/panels/TASK if there is one"})
+    video: str | None = field(default=None, metadata={"help": "of a camera model: folder of measure_video.py"})
     dataset: str | None = field(default=None, metadata={"help": "the model's data: adds its returns and a leak check"})
     control: str = field(default="committed", metadata={"help": "SAC trained in MuJoCo: committed, run or none"})
     sections: Any = field(default=None, metadata={"help": f"only these, as a list, of {', '.join(NAMES)}"})
@@ -61,14 +67,69 @@ class Settings:
     quick: bool = field(default=False, metadata={"help": "a little of everything: rough intervals, about two minutes"})
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What was measured of a model, before it is judged."""
+
+    names: Sequence[str]
+    """Sections that were measured."""
+    records: Sequence[Record] = ()
+    kept: Sequence[Recorded] = ()
+    film: Film | None = None
+    filmed: Mapping[str, Any] = field(default_factory=dict)
+    camera: Mapping[str, Any] = field(default_factory=lambda: NOT_MEASURED)
+    control: str = "none"
+    policies: Mapping[str, str] = field(default_factory=dict)
+    panel: Mapping[str, Any] | None = None
+    agent_commands: Sequence[str] = ()
+
+
 def main(settings: Settings) -> None:
     """Hold a world model, and policies, against the physics."""
     started, spent = time.perf_counter(), time.process_time()
     config, names = report_config(settings), section_names(settings.sections)
     trained = load_model(settings.model)
-    agents = [read_agent(folder, trained.task) for folder in agent_folders(settings.agent)]
     dataset = open_dataset(settings.dataset) if settings.dataset else None
     check_dataset(trained, dataset)
+    if trained.model.cameras:
+        found = look_at_pictures(settings, trained)
+    else:
+        found = measure_states(settings, config, names, trained, dataset)
+    circumstances = Circumstances(
+        command=command_line(),
+        wall_seconds=time.perf_counter() - started,
+        cpu_seconds=time.process_time() - spent,
+        control=found.control,
+        policies=found.policies,
+        panel=found.panel,
+        agent_commands=found.agent_commands,
+    )
+    header = {
+        "schema_version": report.SCHEMA_VERSION,
+        "task": trained.task.to_dict(),
+        "settings": config.to_dict(),
+        "measured": list(found.names),
+        "identity": describe_identity(trained, config, circumstances),
+        "model_card": model_card(trained),
+        "data": describe_data(trained, dataset, found.kept),
+        "camera": found.camera,
+        "film": found.filmed,
+        "limits": report.limits(trained.task, circumstances.control),
+    }
+    values = judge(report.plain(header), found.records)
+    page = write_report(Path(settings.output), values, found.records, found.kept, found.film)
+    shutil.rmtree(_control_work(settings), ignore_errors=True)
+    show(values)
+    print(f"report: {page}")
+
+
+def measure_states(
+    settings: Settings, config: ReportConfig, names: Sequence[str], trained: TrainedModel, dataset: Dataset | None
+) -> Findings:
+    """Hold a model of states against MuJoCo, section by section."""
+    if settings.video:
+        raise ConfigError(f"video={settings.video}: model={settings.model} draws no pictures; leave it out")
+    agents = [read_agent(folder, trained.task) for folder in agent_folders(settings.agent)]
     panel, described = read_panel(settings.panel, trained)
     generator = np.random.default_rng(settings.seed)
     announce(settings, config, trained, len(agents), len(panel))
@@ -88,35 +149,42 @@ def main(settings: Settings) -> None:
         track,
     )
     records, kept = measure(bench, names)
-    film, filmed = film_report(
-        trained.task, kept, config, str(trained.manifest.get("files", {}).get("model.safetensors"))
-    )
-    circumstances = Circumstances(
-        command=command_line(),
-        wall_seconds=time.perf_counter() - started,
-        cpu_seconds=time.process_time() - spent,
+    sha256 = str(trained.manifest.get("files", {}).get("model.safetensors"))
+    film, filmed = film_report(trained.task, kept, config, sha256)
+    return Findings(
+        names,
+        records,
+        kept,
+        film,
+        filmed,
         control=settings.control if controls else "none",
         policies={agent.contender.name: agent.sha256 for agent in agents},
         panel=described,
         agent_commands=[agent.command for agent in agents if agent.command],
     )
-    header = {
-        "schema_version": report.SCHEMA_VERSION,
-        "task": trained.task.to_dict(),
-        "settings": config.to_dict(),
-        "measured": list(names),
-        "identity": describe_identity(trained, config, circumstances),
-        "model_card": model_card(trained),
-        "data": describe_data(trained, dataset, kept),
-        "camera": {"tested": False, "reason": "this model imagines states, not frames"},
-        "film": filmed,
-        "limits": report.limits(trained.task, circumstances.control),
-    }
-    values = judge(report.plain(header), records)
-    page = write_report(Path(settings.output), values, records, kept, film)
-    shutil.rmtree(_control_work(settings), ignore_errors=True)
-    show(values)
-    print(f"report: {page}")
+
+
+def look_at_pictures(settings: Settings, trained: TrainedModel) -> Findings:
+    """Take over what benchmarks/measure_video.py found of a camera model, and what its agents earned."""
+    if not settings.video:
+        raise ConfigError(
+            f"model={settings.model} sees through a camera: run benchmarks/measure_video.py, and give video=FOLDER"
+        )
+    folder = Path(settings.video)
+    camera = read_camera(folder, trained)
+    agents = [read_camera_agent(Path(agent), trained) for agent in agent_folders(settings.agent)]
+    film = read_film(folder) if settings.film else None
+    caption = "The first held-out window: MuJoCo, imagined, and their difference, with the step and the uncertainty."
+    stills = "Moments of it: MuJoCo, imagined below (marked), and their difference."
+    reason = "" if film else "none was asked for."
+    return Findings(
+        names=(),
+        film=film,
+        filmed={"included": film is not None, "reason": reason, "caption": caption, "stills": stills},
+        camera=camera | {"agents": agents},
+        policies={f"{a['world']}, seed {a['seed']}": a["sha256"] for a in agents if a["sha256"]},
+        agent_commands=[agent["command"] for agent in agents],
+    )
 
 
 def report_config(settings: Settings) -> ReportConfig:
@@ -240,6 +308,8 @@ def track(name: str, rows: Sequence[int]) -> Iterable[int]:
 
 def show(values: dict[str, Any]) -> None:
     """The key figures as a small table."""
+    if values["camera"]["tested"]:
+        print("\n" + "\n".join(video_table(values["camera"], ["imagination", "last frame", "mean frame"])))
     closed = values["closed_loop"]
     if closed["tested"]:
         print(f"\n{'return per episode':<36}{'in MuJoCo':>12}{'imagined':>12}{'gap':>10}")

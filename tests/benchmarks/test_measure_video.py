@@ -69,6 +69,29 @@ def test_every_figure_stands_in_the_result_and_a_film_beside_it(model, recording
     assert (tmp_path / "video" / "strip.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_report_of_a_camera_model_shows_its_figures_and_its_film(model, recordings, tmp_path):
+    settings = ["horizon=20", "stride=5", "hidden=5", "readout_updates=5", "threads=1", f"output={tmp_path / 'video'}"]
+    assert run("benchmarks/measure_video.py", model, *recordings, *settings).returncode == 0
+    done = run("benchmarks/compare_physics.py", model, f"output={tmp_path / 'report'}")
+    assert done.returncode == 1 and "run benchmarks/measure_video.py, and give video=FOLDER" in done.stderr
+    done = run(
+        "benchmarks/compare_physics.py", model, f"video={tmp_path / 'video'}", f"output={tmp_path / 'report'}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "position error after steps" in done.stdout
+    measured = json.loads((tmp_path / "video" / "result.json").read_text())
+    camera = json.loads((tmp_path / "report" / "report.json").read_text())["camera"]
+    assert camera["by_horizon"] == measured["by_horizon"] and camera["effects"] == measured["effects"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "where is the robot in imagined pictures" in page and "data:video/mp4" in page
+    assert run("benchmarks/check_report.py", f"report={tmp_path / 'report'}").returncode == 0
+    (tmp_path / "video" / "result.json").write_text(json.dumps(measured | {"model": {"model.safetensors": "0"}}))
+    done = run(
+        "benchmarks/compare_physics.py", model, f"video={tmp_path / 'video'}", f"output={tmp_path / 'report'}"
+    )
+    assert done.returncode == 1 and "judged another model" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("setting", "told"),
     [

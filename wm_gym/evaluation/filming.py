@@ -41,11 +41,14 @@ def film_report(
         f"{FIRST_SEED + len(pairs) - 1}): the first are always the ones shown. Played at {rate * task.control_dt:.2g} "
         "times real speed."
     )
-    return film, {"included": True, "reason": "", "caption": caption, "starts": len(pairs), "frames": film.frames}
+    steps = ", ".join(str(step) for step in film.strip_steps)
+    stills = f"Stills of the first start at steps {steps}: MuJoCo above (blue frame), imagined below (orange frame)."
+    about = {"caption": caption, "stills": stills, "starts": len(pairs), "frames": film.frames}
+    return film, {"included": True, "reason": "", **about}
 
 
 _WORLDS = ("physics", "imagination")
 
 
 def _without(reason: str) -> Plain:
-    return {"included": False, "reason": reason, "caption": ""}
+    return {"included": False, "reason": reason, "caption": "", "stills": ""}

@@ -20,14 +20,12 @@ def film(section: Plain, film: Film | None) -> str:
         return f"{title}<p class='quiet'>No film: {escape(section['reason'])}</p>"
     video = base64.b64encode(film.video).decode()
     strip = base64.b64encode(film.strip).decode()
-    steps = ", ".join(str(step) for step in film.strip_steps)
     return (
         f"{title}<p>{escape(section['caption'])}</p>"
         f'<figure class="card"><video controls loop muted playsinline preload="auto" width="{film.width}" '
         f'height="{film.height}" src="data:video/mp4;base64,{video}"></video>'
-        f'<img class="strip" alt="Stills of MuJoCo above and the imagination below at steps {steps}" '
-        f'src="data:image/jpeg;base64,{strip}"><figcaption>Stills of the first start at steps {steps}: MuJoCo above '
-        "(blue frame), imagined below (orange frame).</figcaption></figure>"
+        f'<img class="strip" alt="{escape(section["stills"])}" src="data:image/jpeg;base64,{strip}">'
+        f"<figcaption>{escape(section['stills'])}</figcaption></figure>"
     )
 
 

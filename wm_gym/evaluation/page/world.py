@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -169,8 +169,82 @@ def uncertainty(section: Plain) -> str:
 
 
 def camera(section: Plain) -> str:
-    """What cameras would show."""
-    return title("Camera", section)
+    """What cameras would show: where the robot is in imagined pictures."""
+    heading = title("Camera: where is the robot in imagined pictures?", section)
+    if not section["tested"]:
+        return heading
+    unit, films = section["unit"], ("imagination", "shuffled actions", "last frame", "mean frame", "true frames")
+    errors = [
+        (
+            "pooled" if name == "imagination" else "",
+            [name, *(interval(row[name]["position"]) for row in section["by_horizon"].values())],
+        )
+        for name in films
+    ]
+    steps = [f"after {horizon} steps" for horizon in section["by_horizon"]]
+    note = (
+        f"Median error of the {section['place']} in {unit}, told by a small network that was trained on true frames "
+        f"alone; {section['windows']} windows of {section['episodes']} held-out episodes, {section['context']} steps "
+        "shown before. Intervals draw episodes. Last frame: what was shown last, held on to."
+    )
+    likeness = [
+        (
+            "",
+            [
+                f"{name}<small>{figure.upper()}</small>",
+                *(number(row[name][figure]) for row in section["by_horizon"].values()),
+            ],
+        )
+        for figure in ("psnr", "ssim")
+        for name in ("imagination", "last frame", "mean frame")
+    ]
+    return (
+        heading
+        + table(["", *steps], errors, escape(note))
+        + table(["", *steps], likeness, "Likeness of the pixels where something moves, and nowhere else.")
+        + _camera_actions(section)
+        + _camera_agents(section["agents"])
+    )
+
+
+def _camera_actions(section: Plain) -> str:
+    """What actions do to the picture, and what is left of the robot once it was out of sight."""
+    unit = section["unit"]
+    said = [f"With shuffled actions the error grows by {interval(section['shuffled_action_gap'])} {unit}."]
+    if "permanence" in section:
+        told = section["permanence"]
+        said.append(
+            f"The camera hidden for {told['hidden_steps']} steps: {interval(told['before_look'])} {unit} off before "
+            f"it is uncovered; ten steps after one look {interval(told['after_look'])}, never hidden "
+            f"{interval(told['never_hidden'])}."
+        )
+    rows = [
+        ("", [str(row["axis"]), number(row["true_size"], f" {unit}"), number(row["ratio"]), share(row["agreement"])])
+        for row in section.get("effects", ())
+    ]
+    head = ["action held for ten steps", "moves it in MuJoCo by", "imagined effect / MuJoCo's", "same direction"]
+    return f"<p>{' '.join(said)}</p>" + (table(head, rows) if rows else "")
+
+
+def _camera_agents(agents: Sequence[Plain]) -> str:
+    """What agents earned that see nothing but pictures."""
+    if not agents:
+        return ""
+    worlds = {"imagination": "in latent imagination", "physics": "in MuJoCo, on its frames"}
+    rows = [
+        (
+            "",
+            [
+                f"PPO {worlds[row['world']]}<small>seed {row['seed']}</small>",
+                number(row["real_steps"]),
+                interval(row["physical"]),
+                interval(row["imagined"]),
+                number(row["training_seconds"], " s"),
+            ],
+        )
+        for row in agents
+    ]
+    return table(["trained", "frames of MuJoCo", "return in MuJoCo, from the camera", "imagined", "training"], rows)
 
 
 def robustness(section: Plain) -> str:
