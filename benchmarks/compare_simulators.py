@@ -31,6 +31,7 @@ from wm_gym.evaluation.simulators import WORLDS, Training, compare_worlds, train
 from wm_gym.evaluation.simulators_chart import write_simulators_chart
 from wm_gym.files import read_json, write_json
 from wm_gym.physics.alteration import Alteration, Ranges, make_altered
+from wm_gym.physics.behaviours import LoadPolicy
 from wm_gym.physics.collect import Recipe
 from wm_gym.physics.identification import identify
 from wm_gym.physics.tasks import get_physics_state, make_physics, task_spec
@@ -84,6 +85,9 @@ class Settings:
     task: str = field(default=REQUIRED, metadata={"help": "a robot of wm_gym.physics.tasks"})
     output: str = field(default=REQUIRED, metadata={"help": "folder for logs, worlds, agents, result.json, chart"})
     minutes: float = field(default=10.0, metadata={"help": "of the robot's logs"})
+    rounds: int = field(
+        default=1, metadata={"help": "times that it is logged, alike long; from the second on what was learnt acts"}
+    )
     worlds: list[str] = field(default_factory=lambda: list(WORLDS), metadata={"help": "where agents are trained"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "of the agents"})
     steps: int = field(default=300_000, metadata={"help": "of each agent in its world"})
@@ -116,7 +120,7 @@ def main(config: Settings) -> None:
     memory = max(1, -int(-ranges.delay[1] // task.control_dt))
     announce(config, task, secret, ranges)
     claim(config, output)
-    logs = log(config, task, secret, memory, output / "logs")
+    logs = log(config, task, secret, memory, output)
     dataset = import_logs(logs, task, memory, output / "data", command_line())
     places: dict[str, Alteration | Ranges | Path] = {"nominal": Alteration(), "randomised": ranges, "oracle": secret}
     if "imagination" in config.worlds:
@@ -125,23 +129,9 @@ def main(config: Settings) -> None:
     identified = find(task, logs, output / "identified.json") if "identified" in config.worlds else {}
     if "alteration" in identified:
         places["identified"] = Alteration(**identified["alteration"])
+    setting = partial(training, config, task, secret, memory, dataset.folder)
     trainings = [
-        Training(
-            world=world,
-            seed=seed,
-            folder=output / "agents" / f"{world}_{seed}",
-            task=task,
-            secret=secret,
-            memory=memory,
-            dataset=dataset.folder,
-            trained_in=places[world],
-            algorithm=config.algorithm,
-            steps=config.steps,
-            num_envs=config.num_envs,
-            episodes=config.episodes,
-            settings=config.settings,
-            imagination=asdict(config.imagination),
-        )
+        setting(world, seed, output / "agents" / f"{world}_{seed}", places[world])
         for seed in config.seeds
         for world in config.worlds
         if world in places
@@ -173,6 +163,36 @@ def main(config: Settings) -> None:
     print(f"chart: {output / 'returns.svg'}\nbenchmark: {output}")
 
 
+def training(
+    config: Settings,
+    task: TaskSpec,
+    secret: Alteration,
+    memory: int,
+    dataset: Path,
+    world: str,
+    seed: int,
+    folder: Path,
+    trained_in: Alteration | Ranges | Path,
+) -> Training:
+    """One agent, the same in every world."""
+    return Training(
+        world=world,
+        seed=seed,
+        folder=folder,
+        task=task,
+        secret=secret,
+        memory=memory,
+        dataset=dataset,
+        trained_in=trained_in,
+        algorithm=config.algorithm,
+        steps=config.steps,
+        num_envs=config.num_envs,
+        episodes=config.episodes,
+        settings=config.settings,
+        imagination=asdict(config.imagination),
+    )
+
+
 def fit_config(config: Settings, dataset: Path, model: Path) -> TrainConfig:
     """How the world model is fitted."""
     return TrainConfig(
@@ -194,8 +214,8 @@ def check(config: Settings) -> TaskSpec:
         raise ConfigError("episodes must be at least 2, seeds at least one, and minutes above 0")
     if any(len(ends) != 2 for ends in asdict(config.ranges).values()):
         raise ConfigError("ranges: each is [lowest, highest]")
-    if config.num_envs < 1 or config.steps < 1:
-        raise ConfigError(f"steps={config.steps}, num_envs={config.num_envs}: at least 1")
+    if min(config.num_envs, config.steps, config.rounds) < 1:
+        raise ConfigError(f"steps={config.steps}, num_envs={config.num_envs}, rounds={config.rounds}: at least 1")
     if config.algorithm not in STEP_SECONDS:
         raise ConfigError(f"algorithm={config.algorithm!r}: {' or '.join(STEP_SECONDS)}")
     fit_config(config, Path(), Path()).fit_config()
@@ -230,8 +250,9 @@ def announce(config: Settings, task: TaskSpec, secret: Alteration, ranges: Range
             robot.reset()
     pace = (time.process_time() - started) / count
     robot.close()
-    agents = len(config.worlds) * len(config.seeds)
-    fit = config.updates * UPDATE_SECONDS if "imagination" in config.worlds else 0.0
+    agents = len(config.worlds) * len(config.seeds) + config.rounds - 1
+    fits = config.rounds - 1 + ("imagination" in config.worlds)
+    fit = fits * config.updates * UPDATE_SECONDS
     tries = min(task.max_episode_steps, 1000) * config.episodes * pace
     own, shared = STEP_SECONDS[config.algorithm]
     each = config.steps * (own + shared / config.num_envs + pace) + tries
@@ -244,7 +265,7 @@ def announce(config: Settings, task: TaskSpec, secret: Alteration, ranges: Range
     print(f"  the delay is {late}; an action lasts {task.control_dt:g} s")
     missed = [entry.name for entry in fields(secret) if entry.name not in ranges.holds(secret)]
     print(f"  ranges that randomisation draws from hold every secret{' but ' + ', '.join(missed) if missed else ''}")
-    print(f"fit: {fit / 60:.0f} minutes of one core; {agents} agents of about {each / 60:.1f}: ", end="")
+    print(f"fits: {fit / 60:.0f} minutes of one core; {agents} agents of about {each / 60:.1f}: ", end="")
     print(f"{(fit + agents * each) / 60:.0f} minutes of one core in all, less what is finished already", flush=True)
 
 
@@ -261,14 +282,30 @@ def simulation_step(task: TaskSpec) -> float:
     return timestep
 
 
-def log(config: Settings, task: TaskSpec, secret: Alteration, memory: int, folder: Path) -> Path:
-    """Let the robot act, and keep its logs."""
-    policies = {name: partial(load_policy, place) for name, place in config.policies.items()}
-    recipe = Recipe(steps_of(config, task), 0, config.behaviours, policies)
+def log(config: Settings, task: TaskSpec, secret: Alteration, memory: int, output: Path) -> Path:
+    """Let the robot act, and keep its logs; in later rounds it is the agent of what the logs so far have taught."""
+    folder = output / "logs"
+    policies: dict[str, LoadPolicy] = {name: partial(load_policy, place) for name, place in config.policies.items()}
+    recipe = Recipe(round(steps_of(config, task) / config.rounds), 0, config.behaviours, policies)
     recipe.quotas()
-    with tqdm(total=recipe.num_steps, desc="log", unit="step") as bar:
-        record_logs(task, secret, recipe, memory, folder, lambda steps: bar.update(steps - bar.n))
+    _log_round(task, secret, recipe, memory, folder, 0)
+    for number in range(2, config.rounds + 1):
+        place, name = output / "rounds" / str(number), f"learnt_{number}"
+        dataset = import_logs(folder, task, memory, place / "data", command_line())
+        train(fit_config(config, dataset.folder, place / "model"))
+        agent = training(
+            config, task, secret, memory, dataset.folder, "imagination", number, place / "agent", place / "model"
+        )
+        train_all([replace(agent, episodes=2)], 1, lambda done: None)
+        acting = partial(load_policy, place / "agent" / "policy")
+        shares = {name: 0.5, f"noisy_{name}": 0.5}
+        _log_round(task, secret, Recipe(recipe.num_steps, 0, shares, {name: acting}), memory, folder, memory)
     return folder
+
+
+def _log_round(task: TaskSpec, secret: Alteration, recipe: Recipe, memory: int, folder: Path, observed: int) -> None:
+    with tqdm(total=recipe.num_steps, desc="log", unit="step") as bar:
+        record_logs(task, secret, recipe, memory, folder, lambda steps: bar.update(steps - bar.n), observed)
 
 
 def find(task: TaskSpec, logs: Path, path: Path) -> dict[str, Any]:

@@ -74,9 +74,7 @@ def test_a_report_of_a_camera_model_shows_its_figures_and_its_film(model, record
     assert run("benchmarks/measure_video.py", model, *recordings, *settings).returncode == 0
     done = run("benchmarks/compare_physics.py", model, f"output={tmp_path / 'report'}")
     assert done.returncode == 1 and "run benchmarks/measure_video.py, and give video=FOLDER" in done.stderr
-    done = run(
-        "benchmarks/compare_physics.py", model, f"video={tmp_path / 'video'}", f"output={tmp_path / 'report'}"
-    )
+    done = run("benchmarks/compare_physics.py", model, f"video={tmp_path / 'video'}", f"output={tmp_path / 'report'}")
     assert done.returncode == 0, done.stderr
     assert "position error after steps" in done.stdout
     measured = json.loads((tmp_path / "video" / "result.json").read_text())
@@ -86,9 +84,7 @@ def test_a_report_of_a_camera_model_shows_its_figures_and_its_film(model, record
     assert "where is the robot in imagined pictures" in page and "data:video/mp4" in page
     assert run("benchmarks/check_report.py", f"report={tmp_path / 'report'}").returncode == 0
     (tmp_path / "video" / "result.json").write_text(json.dumps(measured | {"model": {"model.safetensors": "0"}}))
-    done = run(
-        "benchmarks/compare_physics.py", model, f"video={tmp_path / 'video'}", f"output={tmp_path / 'report'}"
-    )
+    done = run("benchmarks/compare_physics.py", model, f"video={tmp_path / 'video'}", f"output={tmp_path / 'report'}")
     assert done.returncode == 1 and "judged another model" in done.stderr
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ def record_logs(
     memory: int,
     folder: Path,
     progress: Callable[[int], None] = lambda steps: None,
+    observed: int = 0,
 ) -> None:
     """Let an altered robot act, and write its logs; episodes that lie there already are kept.
 
@@ -42,16 +43,18 @@ def record_logs(
         memory: commands before each moment that are logged beside it.
         folder: of the CSV files, and of the map that ``datasets/import_logs.py columns=...`` reads.
         progress: told the steps that are logged, after each episode.
+        observed: last commands that whoever acts observes beside the state.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kept = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) - 2 for path in log_files(folder)}
     schedule = Schedule(recipe, kept)
-    recorder = Recorder(task, recipe.policies, lambda task: make_altered(task, robot))
+    recorder = Recorder(task, recipe.policies, lambda task: make_altered(task, robot, observed))
     progress(schedule.steps())
     try:
         while (job := schedule.next()) is not None:
             episode = recorder.record(job)
-            write_log(folder / f"{job.key}.csv", episode, memory)
+            state = episode.observations[:, : task.observation_space.size]
+            write_log(folder / f"{job.key}.csv", replace(episode, observations=state), memory)
             schedule.done(job, len(episode))
             progress(schedule.steps())
     finally:

@@ -41,7 +41,7 @@ class CameraWorldConfig:
     """Names of the cameras that are modelled; none for all of the task's."""
     proprioception: bool = False
     """Whether the state observation is a sensor beside the cameras."""
-    size: int = 32
+    size: int = 24
     """Numbers that stand for a frame, of each camera; two of them are each point's place."""
     points: int = 8
     channels: tuple[int, ...] = (16, 32, 64, 64)

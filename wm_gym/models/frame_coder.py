@@ -34,7 +34,7 @@ from wm_gym.models.world_model import Loss, Trainable
 from wm_gym.types import CameraSpec, FloatArray, Segment
 
 _SMALLEST_SIDE = 4  # pixels of the map between the convolutions and the embedding
-_NOISE = 0.1  # standard deviation, on codes that spread over a few units: near codes must mean near pictures
+_NOISE = 0.1, 0.5  # standard deviations, on points and on the rest: near codes must mean near pictures (docs/log.md)
 _HOLD = 1e-3  # weight of the codes' mean square, which would outgrow the noise otherwise
 _GUIDE_WIDTH = 96
 _GUIDE_WEIGHT = 3.0  # of reward and termination beside the pictures (docs/log.md)
@@ -49,7 +49,7 @@ _KERNEL = 4, 2, 1  # size, stride and padding: halves a side, or doubles it
 class FrameCoderConfig:
     """The size of one camera's networks: 0.3 million weights for 64 x 64 pixels."""
 
-    size: int = 32
+    size: int = 24
     """Numbers that stand for a frame; two of them are each point's place."""
     points: int = 8
     channels: tuple[int, ...] = (16, 32, 64, 64)
@@ -165,6 +165,12 @@ class FrameCoder(nn.Module):
         drawn: Tensor = self.background + torch.einsum("cd,bdhw->bchw", self.unwhitening, x.float())
         return drawn
 
+    def noise(self, embedding: Tensor, generator: torch.Generator) -> Tensor:
+        """What is added to embeddings (B, E) while they are learnt."""
+        drawn = torch.randn(embedding.shape, generator=generator).to(embedding.device)
+        points, whole = drawn.split([2 * self.points, embedding.shape[1] - 2 * self.points], -1)
+        return torch.cat([_NOISE[0] * points, _NOISE[1] * whole], -1)
+
     def error(self, drawn: Tensor, wanted: Tensor) -> Tensor:
         """How unlike drawn and wanted pictures (B, 3, H, W) are (B,): 1 is a picture of the background alone.
 
@@ -237,7 +243,7 @@ class FrameCoders(Trainable):
         for name, coder in self.each():
             wanted, there = as_pictures(segment.frames[name][:, 0])
             code = coder.encode(augment(wanted, self.augmentation, generator))
-            noisy = code + _NOISE * torch.randn(code.shape, generator=generator).to(code.device)
+            noisy = code + coder.noise(code, generator)
             held = coder.error(coder.decode(noisy), wanted) + _HOLD * code[:, 2 * coder.points :].square().mean(-1)
             parts[name] = (held * there).sum() / there.sum().clamp(min=1)
             codes.append(noisy * there.unsqueeze(-1))
