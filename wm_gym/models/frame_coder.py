@@ -167,9 +167,10 @@ class FrameCoder(nn.Module):
 
     def noise(self, embedding: Tensor, generator: torch.Generator) -> Tensor:
         """What is added to embeddings (B, E) while they are learnt."""
-        drawn = torch.randn(embedding.shape, generator=generator).to(embedding.device)
-        points, whole = drawn.split([2 * self.points, embedding.shape[1] - 2 * self.points], -1)
-        return torch.cat([_NOISE[0] * points, _NOISE[1] * whole], -1)
+        drawn = torch.randn(embedding.shape, generator=generator)
+        drawn[:, : 2 * self.points] *= _NOISE[0]
+        drawn[:, 2 * self.points :] *= _NOISE[1]
+        return drawn.to(embedding.device)
 
     def error(self, drawn: Tensor, wanted: Tensor) -> Tensor:
         """How unlike drawn and wanted pictures (B, 3, H, W) are (B,): 1 is a picture of the background alone.
