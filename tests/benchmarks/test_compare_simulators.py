@@ -42,6 +42,21 @@ def test_it_says_what_it_costs_and_ends_with_a_table_and_a_chart(first):
     assert (output / "returns.svg").is_file() and not list((output / "agents").glob("*.partial"))
 
 
+def test_in_a_second_round_what_was_learnt_acts_and_is_logged(tmp_path):
+    output = tmp_path / "simulators"
+    settings = [*SMALL, "behaviours={smooth:1}", "worlds=[nominal]", "seeds=[0]", "rounds=2", "minutes=0.2"]
+    done = run(*settings, f"output={output}")
+    assert done.returncode == 0, done.stderr
+    steps = {}
+    for path in (output / "logs").glob("*.csv"):
+        behaviour = path.stem.rsplit("-", 1)[0]
+        steps[behaviour] = steps.get(behaviour, 0) + len(path.read_text().splitlines()) - 2
+    assert steps == {"smooth": 300, "learnt_2": 150, "noisy_learnt_2": 150}
+    assert json.loads((output / "result.json").read_text())["logs"]["steps"] == 600
+    header = (output / "logs" / "learnt_2-000000.csv").read_text().splitlines()[0].split(",")
+    assert len([name for name in header if name.startswith("x")]) == 10, "what the agent remembers is no observation"
+
+
 @pytest.mark.slow
 def test_another_call_adds_worlds_and_keeps_what_is_finished(first):
     output, _ = first

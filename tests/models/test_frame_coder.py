@@ -66,6 +66,35 @@ def test_codes_of_a_moving_dot_draw_it_again(moving_dot):
     assert after < 0.1
 
 
+def test_points_lie_where_something_is_and_draw_it_there():
+    torch.manual_seed(0)
+    coder = FrameCoder(CameraSpec("eye", width=32, height=32), FrameCoderConfig(size=7, points=3, channels=(4, 4)))
+    pictures = torch.zeros(64, 3, 32, 32)
+    for number, (row, column) in enumerate(torch.randint(4, 28, (64, 2)).tolist()):
+        pictures[number, 0, row, column] = 1.0  # one red pixel, which no mean square over the frame would notice
+    coder.measure(pictures)
+    codes = coder.encode(pictures)[:, : 2 * coder.points].detach()
+    place = pictures[:, 0].flatten(1).argmax(1)
+    for numbers, truth in ((codes[:, :3], place % 32), (codes[:, 3:], place // 32)):
+        moving = numbers[:, numbers.std(0) > 0.1]  # points of colours that are not there stay amid the frame
+        told = [abs(np.corrcoef(moving[:, point], truth)[0, 1]) for point in range(moving.shape[1])]
+        assert max(told) > 0.99, "one point begins at the brightest pixel of some colour"
+    blobs = coder._blobs(torch.tensor([[-10.0, 0.0, 10.0, 10.0, 0.0, -10.0]]), 9, 9)[0]
+    assert [divmod(int(blob.argmax()), 9) for blob in blobs] == [(8, 0), (4, 4), (0, 8)]
+    assert blobs.amax((1, 2)).tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_every_colour_axis_counts_alike():
+    coder = FrameCoder(CameraSpec("eye", width=16, height=16), SMALL)
+    pictures = torch.rand(50, 3, 16, 16) * torch.tensor([0.5, 0.1, 0.1]).view(3, 1, 1)
+    coder.measure(pictures)
+    assert coder.whiten(pictures - coder.background).std((0, 2, 3)).tolist() == pytest.approx(
+        [0.88, 0.88, 1.0], abs=0.03
+    )
+    assert torch.allclose(coder.unwhitening @ coder.whitening, torch.eye(3), atol=1e-5)
+    assert coder.error(coder.background.expand(50, -1, -1, -1), pictures).mean() == pytest.approx(1.0, abs=1e-3)
+
+
 def test_an_interrupted_fit_goes_on_to_the_same_weights(moving_dot, tmp_path):
     frames = moving_dot.frames(np.linspace(-1, 1, 40))
 
