@@ -6,12 +6,14 @@ python agents/train_camera_agent.py model=outputs/reacher/camera seed=0 output=o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -26,6 +28,13 @@ from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.physics.pixels import make_pixels
 from wm_gym.policies.latent_training import LatentLearnConfig, PixelLearner, latent_returns, learn_in_latents
+
+METHODS = {"imagination": "PPO in latent imagination", "physics": "PPO with CnnPolicy in MuJoCo"}
+WHERE = {
+    "physical": "MuJoCo, from the camera",
+    "imagined": "imagination",
+    "refiltered": "imagination, drawn and filtered again",
+}
 
 
 @dataclass
@@ -64,54 +73,97 @@ def main(config: CameraAgentConfig) -> None:
         return
     if config.threads > 0:
         torch.set_num_threads(config.threads)
-    figures = _imagine(config, trained, output) if config.world == "imagination" else _control(config, trained)
-    generator = np.random.default_rng(config.seed)
-    print(f"\n{'return per episode':<28}{'mean':>10}   95 % interval")
-    for name in ("physical_returns", "imagined_returns"):
-        if name in figures:
-            interval = mean_interval(np.array(figures[name]), generator)
-            figures[name.removesuffix("_returns")] = asdict(interval)
-            where = "MuJoCo, from the camera" if name == "physical_returns" else "imagination"
-            print(f"{where:<28}{interval.value:>10.2f}   [{interval.low:.2f}, {interval.high:.2f}]")
-    print(f"{'training':<28}{figures['training_seconds']:>9.0f}s   {figures['steps_per_second']:,.0f} steps/s")
-    record = {"settings": settings, "task": trained.task.name, "real_steps": trained.manifest["dataset"]["steps"]}
-    about = {"command": command_line(), "machine": describe_machine(), "versions": installed_versions()}
-    write_json(output / "result.json", {**record, **figures, **about})
+    started = time.perf_counter()
+    figures, returns = (_imagine if config.world == "imagination" else _control)(config, trained, output)
+    trial = _trial(returns, np.random.default_rng(config.seed))
+    _show(trial, figures)
+    record = {
+        "settings": settings,
+        "method": METHODS[config.world],
+        "task": trained.task.name,
+        "algorithm": "ppo",
+        "world": config.world,
+        "seed": config.seed,
+        "real_steps": trained.manifest["dataset"]["steps"] if config.world == "imagination" else figures["steps"],
+        "trial": {"ppo": trial} if trial else {},
+        **figures,
+        "wall_seconds": round(time.perf_counter() - started, 1),
+        "model": dict(trained.manifest["files"]),
+        "command": command_line(),
+        "machine": describe_machine(),
+        "versions": installed_versions(),
+    }
+    write_json(output / "result.json", record)
     print(f"agent: {output}")
 
 
-def _imagine(config: CameraAgentConfig, trained: TrainedModel, output: Path) -> dict[str, Any]:
-    """Train in latent imagination, then try the policy in both worlds."""
+def _trial(returns: Mapping[str, np.ndarray], generator: np.random.Generator) -> dict[str, Any]:
+    """Means with their intervals, and the share of the imagined return that filtering instead of imagining costs."""
+    trial: dict[str, Any] = {name: asdict(mean_interval(values, generator)) for name, values in returns.items()}
+    trial |= {f"{name}_returns": [round(float(value), 4) for value in values] for name, values in returns.items()}
+    if "refiltered" in returns:
+        # Paired: both begin at the same imagined starts.
+        lost = mean_interval(returns["imagined"] - returns["refiltered"], generator)
+        scale = max(abs(trial["imagined"]["value"]), 1e-9)
+        trial["filtering_costs"] = {name: value / scale for name, value in asdict(lost).items()}
+    return trial
+
+
+def _show(trial: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    print(f"\n{'return per episode':<44}{'mean':>10}   95 % interval")
+    for name, where in WHERE.items():
+        if name in trial:
+            found = trial[name]
+            print(f"{where:<44}{found['value']:>10.2f}   [{found['low']:.2f}, {found['high']:.2f}]")
+    if "filtering_costs" in trial:
+        found = trial["filtering_costs"]
+        print(f"filtering costs {found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}] of the imagined return")
+    print(f"{'training':<44}{figures['training_seconds']:>9.0f}s   {figures['steps_per_second']:,.0f} steps/s")
+
+
+def _imagine(
+    config: CameraAgentConfig, trained: TrainedModel, output: Path
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Train in latent imagination, then try the policy in both worlds.
+
+    In imagination it is tried twice: on the latent states that were imagined, and on those that a filter makes of the
+    frames drawn of them, as it will make them of a camera's. What is lost between the two is what filtering costs.
+    """
     steps = 2_000_000 if config.steps is None else config.steps
     plan = LatentLearnConfig(steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma)
     with _bar(steps) as progress:
         result = learn_in_latents(trained, plan, progress)
     result.policy.save(output / "policy")
+    worlds: dict[str, Callable[[], gym.Env[Any, Any]]] = {
+        "imagined": lambda: WorldModelEnv(trained, obs_type="latent"),
+        "refiltered": lambda: LatentObservation(WorldModelEnv(trained, obs_type="image"), trained),
+    }
+    if trained.task.env_id is not None:
+        worlds["physical"] = lambda: LatentObservation(make_pixels(trained.task), trained)
+    returns = {}
+    for name, make in worlds.items():
+        env = make()
+        returns[name] = latent_returns(env, result.policy, config.episodes, FIRST_SEED)
+        env.close()
     figures: dict[str, Any] = {
+        "steps": steps,
         "training_seconds": round(result.wall_seconds, 1),
         "steps_per_second": round(result.steps_per_second, 1),
     }
-    imagined = WorldModelEnv(trained, obs_type="latent")
-    figures["imagined_returns"] = latent_returns(imagined, result.policy, config.episodes, FIRST_SEED).tolist()
-    if trained.task.env_id is not None:
-        physical = LatentObservation(make_pixels(trained.task), trained)
-        figures["physical_returns"] = latent_returns(physical, result.policy, config.episodes, FIRST_SEED).tolist()
-        physical.close()
-    return figures
+    return figures, returns
 
 
-def _control(config: CameraAgentConfig, trained: TrainedModel) -> dict[str, Any]:
+def _control(
+    config: CameraAgentConfig, trained: TrainedModel, output: Path
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """SB3's PPO with its CnnPolicy in MuJoCo, on as many frames as the model was given."""
     steps = int(trained.manifest["dataset"]["steps"]) if config.steps is None else config.steps
     learner = PixelLearner(lambda: make_pixels(trained.task), steps, config.seed)
     with _bar(steps) as progress:
         seconds = learner.learn(progress)
-    returns = learner.returns(config.episodes, FIRST_SEED)
-    return {
-        "training_seconds": round(seconds, 1),
-        "steps_per_second": round(steps / seconds, 1),
-        "physical_returns": returns.tolist(),
-    }
+    returns = {"physical": learner.returns(config.episodes, FIRST_SEED)}
+    rate = round(steps / seconds, 1)
+    return {"steps": steps, "training_seconds": round(seconds, 1), "steps_per_second": rate}, returns
 
 
 @contextmanager

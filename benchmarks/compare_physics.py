@@ -182,7 +182,7 @@ def look_at_pictures(settings: Settings, trained: TrainedModel) -> Findings:
         film=film,
         filmed={"included": film is not None, "reason": reason, "caption": caption, "stills": stills},
         camera=camera | {"agents": agents},
-        policies={f"{a['world']}, seed {a['seed']}": a["sha256"] for a in agents if a["sha256"]},
+        policies={f"{a['method']}, seed {a['seed']}": a["sha256"] for a in agents if a["sha256"]},
         agent_commands=[agent["command"] for agent in agents],
     )
 

@@ -19,7 +19,9 @@ from wm_gym.files import read_json, write_json
 class GatherConfig:
     """Settings of one table."""
 
-    agents: list[str] = field(default=REQUIRED, metadata={"help": "folders of agents/train_agent.py"})
+    agents: list[str] = field(
+        default=REQUIRED, metadata={"help": "folders of agents/train_agent.py or train_camera_agent.py"}
+    )
     output: str = field(default=REQUIRED, metadata={"help": "JSON file to write"})
 
 
@@ -61,7 +63,9 @@ def _commands(results: list[dict[str, Any]]) -> list[str]:
 
 
 def _method(result: dict[str, Any]) -> str:
-    """Algorithm and place, and what was done about uncertainty where something was."""
+    """Algorithm and place, and what was done about uncertainty where something was; or as the agent says itself."""
+    if "method" in result:
+        return str(result["method"])
     if result["world"] != "imagination":
         return f"{result['algorithm'].upper()} in MuJoCo"
     settings = result["settings"]

@@ -18,6 +18,7 @@ from wm_gym.physics.tasks import task_spec
 from wm_gym.policies import load_policy
 
 PROGRAM = Path(__file__).parents[2] / "agents" / "train_camera_agent.py"
+GATHER = PROGRAM.parents[1] / "benchmarks" / "gather_agents.py"
 pytestmark = pytest.mark.skipif(why_no_camera() is not None, reason="no off-screen drawing here")
 
 
@@ -52,9 +53,11 @@ def test_an_agent_of_latent_imagination_acts_in_mujoco_from_the_camera(model, tm
     done = run(*settings)
     assert done.returncode == 0, done.stderr
     assert "MuJoCo, from the camera" in done.stdout and f"agent: {tmp_path / 'agent'}" in done.stdout
-    result = json.loads((tmp_path / "agent" / "result.json").read_text())
-    assert len(result["physical_returns"]) == len(result["imagined_returns"]) == 2
-    assert result["physical"]["value"] == pytest.approx(np.mean(result["physical_returns"]))
+    trial = json.loads((tmp_path / "agent" / "result.json").read_text())["trial"]["ppo"]
+    assert len(trial["physical_returns"]) == len(trial["imagined_returns"]) == len(trial["refiltered_returns"]) == 2
+    assert trial["physical"]["value"] == pytest.approx(np.mean(trial["physical_returns"]), abs=1e-4)
+    lost = np.mean(trial["imagined_returns"]) - np.mean(trial["refiltered_returns"])
+    assert trial["filtering_costs"]["value"] == pytest.approx(lost / abs(trial["imagined"]["value"]), abs=1e-4)
     action, _ = load_policy(tmp_path / "agent").predict(np.zeros(7, np.float32))
     assert action.shape == (2,)
     again = run(*settings)
@@ -65,8 +68,20 @@ def test_the_control_sees_the_same_frames(model, tmp_path):
     output = f"output={tmp_path / 'control'}"
     done = run(f"model={model}", "world=physics", "steps=64", "episodes=2", "threads=1", output)
     assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "control" / "result.json").read_text())
-    assert len(result["physical_returns"]) == 2 and "imagined" not in result
+    trial = json.loads((tmp_path / "control" / "result.json").read_text())["trial"]["ppo"]
+    assert len(trial["physical_returns"]) == 2 and "imagined" not in trial
+
+
+def test_agents_of_both_worlds_share_a_table(model, tmp_path):
+    few = [f"model={model}", "steps=64", "episodes=2", "threads=1"]
+    for world, more in (("imagination", ["num_envs=4"]), ("physics", [])):
+        assert run(*few, *more, f"world={world}", f"output={tmp_path / world}").returncode == 0
+    command = [sys.executable, str(GATHER), f"agents=[{tmp_path / 'imagination'},{tmp_path / 'physics'}]"]
+    done = subprocess.run([*command, f"output={tmp_path / 'table.json'}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["PPO in latent imagination", "PPO with CnnPolicy in MuJoCo"]
+    assert [row["real_steps"] for row in rows] == [100, 64] and rows[1]["imagined_return"] is None
 
 
 def test_a_model_without_a_camera_is_refused(tmp_path):

@@ -19,7 +19,7 @@ Plain = dict[str, Any]
 
 _FIGURES = ("place", "unit", "context", "windows", "episodes", "by_horizon", "shuffled_action_gap", "command")
 _ALSO = ("effects", "permanence")
-_RETURNS = ("physical", "imagined")
+_RETURNS = ("physical", "imagined", "refiltered")
 NOT_MEASURED: Plain = {"tested": False, "reason": "this model imagines states, not frames"}
 
 
@@ -48,18 +48,12 @@ def read_camera_agent(folder: Path, trained: TrainedModel) -> Plain:
     """
     path = folder / "result.json"
     found = read_json(path)
-    if found.get("task") != trained.task.name or "physical" not in found or "settings" not in found:
+    if found.get("task") != trained.task.name or "method" not in found or not found.get("trial"):
         raise DataError(f"{path}: not an agent of agents/train_camera_agent.py for {trained.task.name}")
-    settings = found["settings"]
-    return {
-        "world": settings["world"],
-        "seed": settings["seed"],
-        "real_steps": found["real_steps"],
-        "training_seconds": found["training_seconds"],
-        "sha256": folder_digest(folder / "policy") if (folder / "policy").is_dir() else None,
-        "command": found["command"],
-        **{name: found.get(name) for name in _RETURNS},
-    }
+    sha256 = folder_digest(folder / "policy") if (folder / "policy").is_dir() else None
+    tried = found["trial"][found["algorithm"]]
+    known = {name: found[name] for name in ("method", "seed", "real_steps", "training_seconds", "command")}
+    return known | {"sha256": sha256} | {name: tried.get(name) for name in _RETURNS}
 
 
 def read_film(folder: Path) -> Film:

@@ -230,21 +230,30 @@ def _camera_agents(agents: Sequence[Plain]) -> str:
     """What agents earned that see nothing but pictures."""
     if not agents:
         return ""
-    worlds = {"imagination": "in latent imagination", "physics": "in MuJoCo, on its frames"}
     rows = [
         (
             "",
             [
-                f"PPO {worlds[row['world']]}<small>seed {row['seed']}</small>",
+                f"{escape(row['method'])}<small>seed {row['seed']}</small>",
                 number(row["real_steps"]),
                 interval(row["physical"]),
                 interval(row["imagined"]),
+                interval(row["refiltered"]),
                 number(row["training_seconds"], " s"),
             ],
         )
         for row in agents
     ]
-    return table(["trained", "frames of MuJoCo", "return in MuJoCo, from the camera", "imagined", "training"], rows)
+    head = [
+        "trained",
+        "frames of MuJoCo",
+        "return in MuJoCo, from the camera",
+        "imagined",
+        "drawn, filtered",
+        "training",
+    ]
+    note = "Drawn, filtered: in imagination, but acting on what the filter makes of the drawn frames, as with a camera."
+    return table(head, rows, note)
 
 
 def robustness(section: Plain) -> str:
