@@ -5,7 +5,8 @@ The one named zoo has a row for every prediction_*.json, which benchmarks/measur
 calibration and changes have one for every calibration_*.json of benchmarks/measure_calibration.py, and simulators some
 for every simulators_*.json of benchmarks/compare_simulators.py, and throughput one for every throughput_*.json of
 benchmarks/measure_throughput.py, and race one for every race_*.json of benchmarks/race_to_return.py, and verdicts one
-for every report_*.json of benchmarks/compare_physics.py.
+for every report_*.json of benchmarks/compare_physics.py, and video one for every video_*.json of
+benchmarks/measure_video.py.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ from wm_gym.files import replacing
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n).*?(<!-- /results -->)", re.DOTALL)
 ZOO_HORIZONS = (1, 10, 50, 100)
+VIDEO_HORIZONS = (1, 10, 25, 50)
+VIDEO_ROWS = {
+    "imagination": "imagined frames",
+    "last frame": "the last frame shown",
+    "true frames": "true frames: the read-out's own error",
+}
 SEED = 0
 """Of the bootstrap, so that the same results always give the same table."""
 
@@ -318,6 +325,31 @@ def render_verdicts(results: Path) -> str:
     return "\n".join(["", f"| {head} |", "|---|---:" + "|---" * 4 + "|---:" * 6 + "|", *rows, "", made[0], ""])
 
 
+def render_video(results: Path) -> str:
+    """Three rows for each robot: how far off it is in imagined pictures, and in those of who knows no dynamics.
+
+    Raises:
+        DataError: there is no video benchmark to show, or a file is damaged.
+    """
+
+    def read(content: Mapping[str, Any]) -> tuple[str, str]:
+        rows = []
+        for name, said in VIDEO_ROWS.items():
+            cells = [content["task"], content["place"], said]
+            for horizon in VIDEO_HORIZONS:
+                found = content["by_horizon"][str(horizon)][name]["position"]
+                cells.append(f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}] {content['unit']}")
+            rows.append(f"| {' | '.join(cells)} |")
+        return "\n".join(rows), f"{_made_by(content)}."
+
+    found = read_each(results, "video", "a video benchmark", read)
+    if not found:
+        raise DataError(f"{results} holds no video_*.json; run benchmarks/measure_video.py")
+    rows, made = zip(*found, strict=True)
+    head = " | ".join(["robot", "what is read", "from", *(f"after {horizon} steps" for horizon in VIDEO_HORIZONS)])
+    return "\n".join(["", f"| {head} |", "|---" * 3 + "|---:" * len(VIDEO_HORIZONS) + "|", *rows, "", made[0], ""])
+
+
 def _coverage_line(content: Mapping[str, Any]) -> dict[str, str]:
     """Coverage, and how well doubt tells wrong predictions from right ones on recorded episodes."""
     found = content["modes"]["sampled"]
@@ -349,6 +381,7 @@ OF_MANY: dict[str, Callable[[Path], str]] = {
     "throughput": render_throughput,
     "race": render_race,
     "verdicts": render_verdicts,
+    "video": render_video,
     "calibration": lambda results: render_calibration(results, _coverage_line),
     "changes": lambda results: render_calibration(results, _changes_line),
 }

@@ -241,6 +241,33 @@ def test_every_report_has_its_verdicts_and_the_limits_beside_its_figures(place):
     assert found.returncode == 1 and "does not hold a report's summary" in found.stderr
 
 
+def test_a_camera_model_stands_beside_the_last_frame_and_the_read_outs_own_error(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "video"))
+    found = run(place)
+    assert found.returncode == 1 and "holds no video_*.json" in found.stderr
+
+    def films(scale):
+        names = ("imagination", "last frame", "true frames")
+        return {
+            name: {"position": {"value": scale * (place + 1), "low": scale, "high": 10.0 * scale}}
+            for place, name in enumerate(names)
+        }
+
+    content = {
+        "task": "arm",
+        "place": "fingertip",
+        "unit": "mm",
+        "by_horizon": {str(horizon): films(horizon / 4) for horizon in (1, 5, 10, 25, 50)},
+        "command": "measure",
+        "machine": {"processor": "a processor", "cores": 2},
+    }
+    (place / "results" / "video_arm.json").write_text(json.dumps(content))
+    assert run(place).returncode == 0
+    lines = (place / "README.md").read_text().splitlines()
+    said = "0.5 [0.25, 2.5] mm | 5 [2.5, 25] mm | 12.5 [6.25, 62.5] mm | 25 [12.5, 125] mm |"
+    assert f"| arm | fingertip | the last frame shown | {said}" in lines
+
+
 def test_speed_says_where_mujoco_wins_and_what_was_not_measured(place):
     (place / "README.md").write_text(EMPTY.replace("transfer", "throughput"))
     assert run(place).returncode == 0 and "Not yet measured" in (place / "README.md").read_text()
