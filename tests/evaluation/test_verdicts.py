@@ -1,5 +1,7 @@
 """Gates and verdicts: by the whole interval, worst first."""
 
+from math import inf, nan
+
 import pytest
 
 from wm_gym.evaluation.verdicts import USES, gate, judge_uses
@@ -32,6 +34,18 @@ def test_a_gate_with_two_limits():
 
 def test_a_figure_that_does_not_exist_fails():
     assert gate("spearman", figure(None, None, None), at_least=0.8)["verdict"] == "FAIL"
+
+
+@pytest.mark.parametrize(
+    "entries", [(nan, nan, nan), (inf, 1.0, 2.0), (1.0, 0.9, inf), (1.0, nan, 2.0), (inf, None, None)]
+)
+def test_what_is_not_finite_does_not_exist(entries):
+    found = gate("transfer", figure(*entries), at_least=0.9)
+    assert found["verdict"] == "FAIL" and (found["value"], found["low"], found["high"]) == (None, None, None)
+
+
+def test_a_figure_without_an_interval_is_held_against_the_gate_by_itself():
+    assert gate("skill", figure(0.6, None, None), at_least=0.5)["verdict"] == "PASS"
 
 
 def test_a_use_is_as_good_as_its_worst_gate():

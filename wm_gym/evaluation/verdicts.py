@@ -6,6 +6,7 @@ gates do, fails if one fails, and was not tested if one of them was not measured
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,13 +28,14 @@ def gate(name: str, figure: Mapping[str, Any], at_least: float | None = None, at
 
     Args:
         name: of the gate.
-        figure: ``value``, ``low``, ``high``; a value of None is a figure that does not exist, and fails.
+        figure: ``value``, ``low``, ``high``. A value of None, or any entry that is not finite, is a figure that does
+            not exist: it fails, and is kept as None. Ends of None are a figure without an interval.
         at_least: the lower limit, if there is one.
         at_most: the upper limit, if there is one.
     """
     value, low, high = figure["value"], figure["low"], figure["high"]
-    if value is None:
-        verdict = FAIL
+    if value is None or not all(math.isfinite(entry) for entry in (value, low, high) if entry is not None):
+        verdict, value, low, high = FAIL, None, None, None
     else:
         low, high = value if low is None else low, value if high is None else high
         floor, ceiling = -float("inf") if at_least is None else at_least, float("inf") if at_most is None else at_most

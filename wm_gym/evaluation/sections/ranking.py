@@ -98,19 +98,14 @@ def judge(records: Sequence[Record], known: Mapping[str, Any], generator: np.ran
         "episodes_saved": _saved(physical, imagined, generator),
         "gates": [],
     }
-    exists = {name: _known(figures[name]) for name in ("spearman", "pearson", "regret", "mmrv")}
     twice = 2 * floor["mmrv"].value if np.isfinite(floor["mmrv"].value) else 0.0
     section["gates"] = [
-        gate("spearman", exists["spearman"], at_least=0.8),
-        gate("pearson", exists["pearson"], at_least=0.9),
-        gate("regret", exists["regret"], at_most=0.1),
-        gate("mmrv", exists["mmrv"], at_most=twice),
+        gate("spearman", figures["spearman"], at_least=0.8),
+        gate("pearson", figures["pearson"], at_least=0.9),
+        gate("regret", figures["regret"], at_most=0.1),
+        gate("mmrv", figures["mmrv"], at_most=twice),
     ]
     return section
-
-
-def _known(figure: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: value if np.isfinite(value) else None for key, value in figure.items()}
 
 
 def _lengths(records: Sequence[Record], names: Sequence[str], generator: np.random.Generator) -> Plain | None:
