@@ -45,7 +45,16 @@ def test_each_fault_has_its_sentence(values):
         assert expected in text
 
 
+def test_a_share_of_no_gain_has_its_sentence(values):
+    nothing = {"value": None, "low": None, "high": None}
+    values["training"] = {"tested": True, "transfer": nothing}
+    values["planning"]["gap"] = values["exploit"]["exploitation"] = nothing
+    text = "\n".join(cautions(values))
+    for expected in ("Training in MuJoCo gained nothing", "Planning in MuJoCo gained nothing", "nothing is within"):
+        assert expected in text
+
+
 def test_a_section_that_did_not_run_needs_no_caution(values):
-    for name in ("ranking", "exploit", "open_loop", "robustness", "closed_loop"):
+    for name in ("ranking", "training", "exploit", "planning", "open_loop", "robustness", "closed_loop"):
         values[name] = {"tested": False, "reason": "not asked for"}
     assert cautions(values) == []

@@ -103,8 +103,26 @@ def _open_loop(section: Section) -> list[str]:
     return found
 
 
+def _training(section: Section) -> list[str]:
+    if section["transfer"]["value"] is not None:
+        return []
+    return [
+        "Training in MuJoCo gained nothing that is clear above random actions: there is no gain to have a share of."
+    ]
+
+
+def _planning(section: Section) -> list[str]:
+    if section["gap"]["value"] is not None:
+        return []
+    return [
+        "Planning in MuJoCo gained nothing that is clear above random actions: there is no gain to lose a share of."
+    ]
+
+
 def _exploit(section: Section) -> list[str]:
     found = section["exploitation"]
+    if found["value"] is None:
+        return ["The search in MuJoCo found nothing clearly better than random actions: nothing is within its reach."]
     if found["low"] is not None and found["low"] > NOTABLE:
         share = f"{found['value']:.0%}"
         return [f"A search of the imagination finds returns that do not exist: {share} of what is within reach."]
@@ -128,7 +146,9 @@ _LOOKS = {
     "data": _data,
     "ranking": _ranking,
     "closed_loop": _closed_loop,
+    "training": _training,
     "exploit": _exploit,
+    "planning": _planning,
     "open_loop": _open_loop,
     "robustness": _robustness,
     "speed": _speed,

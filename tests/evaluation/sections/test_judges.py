@@ -5,6 +5,7 @@ import pytest
 
 from wm_gym.evaluation.returns import recorded_returns
 from wm_gym.evaluation.sections import actions, exploit, planning, plausibility, ranking, reality_gap, speed, training
+from wm_gym.evaluation.sections.section import ratio_interval
 from wm_gym.evaluation.sections.uncertainty import conformal_coverage
 
 
@@ -38,6 +39,27 @@ def test_transfer_by_hand():
     control = [recorded_returns("b", "control", np.array([6.0, 6.0]), rng())]
     random = [recorded_returns("c", "random", np.array([1.0, 1.0]), rng())]
     assert training.transfer(inside, control, random, rng()).to_dict() == {"value": 1.4, "low": 1.4, "high": 1.4}
+
+
+def test_a_share_of_no_gain_does_not_exist_and_fails():
+    # The whole is -2: the part, a loss of 1, would be a share of one half.
+    assert np.isnan(ratio_interval(np.array([-0.5, -0.5]), np.array([-1.0, -1.0]), rng()).value)
+    # The whole is 2, but one resample in four draws the second row twice, and has a whole of -6.
+    assert np.isnan(ratio_interval(np.array([1.0, 1.0]), np.array([5.0, -3.0]), rng()).value)
+    found = ratio_interval(np.array([1.0, 1.0]), np.array([4.0, 2.0]), rng())
+    assert (found.value, found.low, found.high) == pytest.approx((1 / 3, 1 / 4, 1 / 2))
+
+    worse = [{"steps": 5, "imagined": 9.0, "physical": 4.0, "best": -1.0, "random": 0.0} for _ in range(4)]
+    assert exploit.judge(worse, {}, rng())["gates"][0]["verdict"] == "FAIL"
+    shared = {"steps": 3, "success": None}
+    rows = [
+        shared | {"planner": name, "return": value, "episode": n}
+        for name, value in (("model", 5.0), ("physics", 4.0), ("random", 8.0))
+        for n in range(2)
+    ]
+    assert planning.judge(rows, {}, rng())["gates"][0]["verdict"] == "FAIL"
+    returns = [[recorded_returns(k, k, np.array([v, v]), rng())] for k, v in (("a", 0.5), ("b", 0.6), ("c", 1.0))]
+    assert np.isnan(training.transfer(*returns, rng()).value)
 
 
 def pulse(moment, motor, model, physics):

@@ -49,8 +49,23 @@ def untested(reason: str) -> Plain:
 def ratio_interval(
     numerator: FloatArray, denominator: FloatArray, generator: np.random.Generator, resamples: int = RESAMPLES
 ) -> Interval:
-    """The ratio of two sums over the same N independent rows, both resampled together."""
+    """The ratio of two sums over the same N independent rows, both resampled together; NaN as in :func:`share_of`."""
     weights = resample_counts(len(numerator), generator, resamples)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.divide(np.sum(numerator), np.sum(denominator))
-        return percentile_interval(float(value), (weights @ numerator) / (weights @ denominator))
+    return share_of(float(np.sum(numerator)), float(np.sum(denominator)), weights @ numerator, weights @ denominator)
+
+
+def share_of(part: float, whole: float, parts: FloatArray, wholes: FloatArray) -> Interval:
+    """A part of a gain as a share of the whole; NaN where the whole is not clearly above zero.
+
+    A share of nothing, or of a loss, can come out on the right side of any gate.
+
+    Args:
+        part: of the gain.
+        whole: the gain itself.
+        parts: (R,) the part in each bootstrap sample.
+        wholes: (R,) the whole in the same samples.
+    """
+    if not min(whole, percentile_interval(whole, wholes).low) > 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    # Of the few samples whose whole is not above zero the share is as meaningless.
+    return percentile_interval(part / whole, parts[wholes > 0] / wholes[wholes > 0])

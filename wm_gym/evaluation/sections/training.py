@@ -11,8 +11,8 @@ from wm_gym.evaluation.bench import Bench
 from wm_gym.evaluation.records import Record
 from wm_gym.evaluation.returns import Returns
 from wm_gym.evaluation.sections.closed_loop import entries_of
-from wm_gym.evaluation.sections.section import Measured, Plain, Section, untested
-from wm_gym.evaluation.statistics import Interval, clustered_mean_samples, percentile_interval
+from wm_gym.evaluation.sections.section import Measured, Plain, Section, share_of, untested
+from wm_gym.evaluation.statistics import Interval, clustered_mean_samples
 from wm_gym.evaluation.verdicts import gate
 
 GATE = 0.9
@@ -53,10 +53,7 @@ def transfer(
         returns = [entry.physical_returns for entry in group]
         means.append(float(np.mean([values.mean() for values in returns])))
         samples.append(clustered_mean_samples(returns, generator))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.divide(means[0] - means[2], means[1] - means[2])
-        drawn = (samples[0] - samples[2]) / (samples[1] - samples[2])
-    return percentile_interval(float(value), drawn)
+    return share_of(means[0] - means[2], means[1] - means[2], samples[0] - samples[2], samples[1] - samples[2])
 
 
 def _of_kind(entries: Sequence[Returns], kind: str) -> list[Returns]:
