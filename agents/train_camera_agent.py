@@ -67,7 +67,8 @@ def main(config: CameraAgentConfig) -> None:
     if config.episodes < 2:
         raise ConfigError(f"episodes={config.episodes}: at least 2 are needed for an interval")
     if (output / "result.json").exists():
-        if read_json(output / "result.json").get("settings") != settings:
+        finished = read_json(output / "result.json")
+        if (finished.get("settings"), finished.get("model")) != (settings, dict(trained.manifest["files"])):
             raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
         print(f"agent: {output} is complete already (delete it to train again)")
         return

@@ -127,10 +127,11 @@ def train(config: TrainConfig) -> TrainedModel:
     work = Path(f"{config.output}.partial")
     _claim(work, config, dataset)
     left_out: Mapping[int, str] = {}
+    coding: FitProgress | None = None
     if isinstance(model, CameraWorld):
         cache = _cache_with_bar(config, dataset, model, work)
         left_out = cache.bad
-        episodes = _embedded(config, dataset, split, model, cache, work)
+        episodes, coding = _embedded(config, dataset, split, model, cache, work)
     else:
         episodes = {name: list(dataset.episodes(getattr(split, name))) for name in _PARTS}
     whole = [episode for episode in episodes["train"] if is_whole(episode)]
@@ -152,7 +153,7 @@ def train(config: TrainConfig) -> TrainedModel:
         starts=_starts(whole, model.context, config.seed),
         support=support,
         calibration=Calibration.measure(model, support.to(config.device), moments, drawn),
-        manifest=_manifest(config, dataset, split, episodes["train"], progress, temperatures, left_out),
+        manifest=_manifest(config, dataset, split, episodes["train"], progress, coding, temperatures, left_out),
     ).to("cpu")
     folder = Path(config.output)
     trained.save(folder)
@@ -243,10 +244,13 @@ def _cache_with_bar(config: TrainConfig, dataset: Dataset, model: CameraWorld, w
 
 def _embedded(
     config: TrainConfig, dataset: Dataset, split: Split, model: CameraWorld, cache: FrameCache, work: Path
-) -> dict[str, list[Episode]]:
+) -> tuple[dict[str, list[Episode]], FitProgress | None]:
     """Train the coders, and put embeddings in the place of observations; bad episodes are left out.
 
     A model is selected and calibrated on episodes in which no camera was missing.
+
+    Returns:
+        The episodes of each part, and what training the coders came to; None without frames to train on.
 
     Raises:
         DataError: a part of the split has no episode left.
@@ -258,11 +262,12 @@ def _embedded(
         for name in ("train", "validation")
         if numbers[name]
     }
+    coding = None
     if len(batches) == 2:
         plan = config.frame_config()
         with _bar("frames", plan.updates, "error") as (advance, show):
             path = work / "coders.safetensors"
-            fit_coders(model, batches["train"], batches["validation"], plan, config.seed, path, advance, show)
+            coding = fit_coders(model, batches["train"], batches["validation"], plan, config.seed, path, advance, show)
     episodes = {
         name: embed_episodes(model, plain[name], map(cache.of, numbers[name]), config.device) for name in _PARTS
     }
@@ -272,7 +277,7 @@ def _embedded(
             raise DataError(f"{config.dataset}: no episode with every camera is left for {name}; record more episodes")
         if name != "train":
             episodes[name] = whole
-    return episodes
+    return episodes, coding
 
 
 def _round_to_half(model: CameraWorld) -> None:
@@ -348,6 +353,7 @@ def _manifest(
     split: Split,
     episodes: Sequence[Episode],
     progress: FitProgress,
+    coding: FitProgress | None,
     temperatures: dict[str, float],
     left_out: Mapping[int, str],
 ) -> dict[str, Any]:
@@ -377,8 +383,9 @@ def _manifest(
             "best_update": progress.best_update,
             "validation_error": progress.best_error,
             "energy_score_by_temperature": temperatures,
-            "wall_seconds": round(progress.seconds, 1),
-            "cpu_seconds": round(progress.cpu_seconds, 1),
+            **({} if coding is None else {"frames": {"updates": coding.update, "error": coding.best_error}}),
+            "wall_seconds": round(progress.seconds + (coding.seconds if coding else 0.0), 1),
+            "cpu_seconds": round(progress.cpu_seconds + (coding.cpu_seconds if coding else 0.0), 1),
         },
         "versions": {
             "wm_gym": metadata.version("wm_gym"),

@@ -49,6 +49,14 @@ def test_it_decodes_once(dataset, tmp_path, monkeypatch):
     assert np.array_equal(first.frames["front"], again.frames["front"])
 
 
+def test_a_video_of_another_size_is_named_with_both(dataset, tmp_path):
+    def shrink(path):
+        write_video(path, read_video(path)[:, :8, :8], 10)
+
+    with pytest.raises(DataError, match=r"frames of 8 x 8 pixels, camera 'front' has 24 x 16; skip_bad=true"):
+        cache_frames(damage(dataset, "front", shrink), ["front"], tmp_path / "cache")
+
+
 def test_a_corrupt_video_is_named_and_left_out_only_when_asked(dataset, tmp_path):
     def spoil(path):
         content = bytearray(path.read_bytes())

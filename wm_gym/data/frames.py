@@ -143,11 +143,12 @@ def frozen_camera(episode: Episode, spread: np.ndarray) -> str:
 
 
 def _unequal_videos(dataset: Dataset, cameras: Sequence[str]) -> dict[int, str]:
-    """The episodes of every video that cannot be opened, or whose frames are not as many as the rows of its episodes.
+    """The episodes of every video that cannot be opened or has another size than its camera, or other frames than rows.
 
     Where one frame is too few or too many nobody knows which, so that all episodes of the file are in doubt.
     """
     bad: dict[int, str] = {}
+    sizes = {camera.name: (camera.width, camera.height) for camera in dataset.task.cameras}
     for name in cameras:
         inside: dict[Path, list[int]] = {}
         for index in range(len(dataset)):
@@ -155,11 +156,14 @@ def _unequal_videos(dataset: Dataset, cameras: Sequence[str]) -> dict[int, str]:
         for path, episodes in inside.items():
             rows = int((dataset.lengths[episodes] + 1).sum())
             try:
-                frames = inspect_video(path).frames
+                video = inspect_video(path)
             except DataError as error:
                 reason = str(error)
             else:
-                reason = f"{path}: {frames} frames, the table has {rows} rows" if frames != rows else ""
+                reason = f"{path}: {video.frames} frames, the table has {rows} rows" if video.frames != rows else ""
+                if (video.width, video.height) != sizes[name]:
+                    shapes = [f"{width} x {height}" for width, height in ((video.width, video.height), sizes[name])]
+                    reason = f"{path}: frames of {shapes[0]} pixels, camera {name!r} has {shapes[1]}"
             if reason:
                 bad |= {index: f"episode {index}: {reason}" for index in episodes}
     return bad
