@@ -127,16 +127,21 @@ class Bench:
         return Scale.of(list(self.training) or self.held_out.episodes)
 
     def _held_out_actors(self) -> dict[str, Actor]:
-        """Uniform and smooth random actions, and a policy: an agent, or the middle one of the panel's."""
+        """Uniform and smooth random actions, and a policy: an agent, or the panel's trained one of median return."""
         space, seed = self.task.action_space, self.config.seed
         actors: dict[str, Actor] = {
             "random": RandomActor(space, seed + 1),
             "smooth": RandomActor(space, seed + 2, memory=0.9),
         }
-        trained = [contender.actor for contender in self.contenders if contender.kind in ("imagination", "control")]
-        trained += [member.actor for member in self.panel if member.kind == "trained"]
-        if trained:
-            actors["policy"] = trained[0]
+        played = [contender.actor for contender in self.contenders if contender.kind in ("imagination", "control")]
+        trained = sorted(
+            (member for member in self.panel if member.kind == "trained"),
+            key=lambda member: float(np.nan_to_num(member.returned, nan=-np.inf)),
+        )
+        if played:
+            actors["policy"] = played[0]
+        elif trained:
+            actors["policy"] = trained[len(trained) // 2].actor
         return actors
 
 
