@@ -80,7 +80,9 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(values, world):
     line = np.arange(4.0)[:, None] * np.ones(2)
     pair = (world.make_episode(line), world.make_episode(line))
     film = make_film([pair], lambda o: np.full((64, 64, 3), 90, dtype=np.uint8), "")
-    text = render_page({**values, "film": {"included": True, "reason": "", "caption": "One start."}}, film)
+    text = render_page(
+        {**values, "film": {"included": True, "reason": "", "caption": "One start.", "stills": "Moments."}}, film
+    )
     found = Page(text)
     assert found.problems == [] and found.open == []
     assert found.addresses and all(address.startswith("data:") for address in found.addresses)
@@ -107,6 +109,15 @@ def test_every_figure_is_well_formed_inside_its_frame_and_has_axes_with_units(va
             ):
                 assert -0.5 <= float(node.attrib.get(name, 0)) <= limit + 0.5
         assert 'class="label"' in drawing and 'class="tick"' in drawing
+
+
+def test_a_law_that_was_not_measured_is_not_shown_as_kept(values):
+    assert (
+        values["physics"]["energy"]["tested"] and "ever had: not measured" not in Page(render_page(values, None)).text
+    )
+    values["physics"]["energy"] = {"tested": False, "reason": "the observation does not tell the velocities"}
+    text = Page(render_page(values, None)).text
+    assert "ever had: not measured, the observation does not tell the velocities." in text
 
 
 def test_what_did_not_run_says_so(values):

@@ -110,6 +110,14 @@ def test_violations_go_beyond_what_mujoco_itself_does():
     assert found["energy"]["whole"]["value"] == 0.0
 
 
+def test_what_cannot_be_measured_is_not_called_kept():
+    spans = [{"limit": 0.0, "penetration": 0.0}, {"limit": 0.5, "penetration": 0.0}]  # no energy
+    rows = [{"world": w, "short": s, "whole": s} for w, s in zip(("physics", "imagination"), spans, strict=True)]
+    found = plausibility.judge(rows, {}, rng())
+    assert found["energy"] == {"tested": False, "reason": "the observation does not tell the velocities"}
+    assert found["implausible"]["value"] == 1.0 and found["penetration"]["whole"]["value"] == 0.0
+
+
 def test_a_change_of_the_robot_is_paired_with_the_nominal_one():
     def rows(axis, amount, returns):
         shared = {"policy": "a", "kind": "control", "axis": axis, "amount": amount}

@@ -109,18 +109,11 @@ def physics(section: Plain) -> str:
         "penetration": ("into the ground or itself", "m"),
         "energy": ("more energy than MuJoCo's episodes ever had", "J"),
     }
-    rows = [
-        (
-            "",
-            [
-                f"{name}<small>{unit}</small>",
-                number(section[key]["bound"]),
-                number(section[key]["worst"]),
-                interval(section[key]["short"]),
-                interval(section[key]["whole"]),
-            ],
-        )
-        for key, (name, unit) in names.items()
+    rows = [("", [f"{name}<small>{unit}</small>", *_law(section[key])]) for key, (name, unit) in names.items()]
+    missing = [
+        f"{name}: not measured, {section[key]['reason']}."
+        for key, (name, _) in names.items()
+        if not section[key]["tested"]
     ]
     rows.append(
         (
@@ -132,8 +125,15 @@ def physics(section: Plain) -> str:
     return (
         heading
         + f"<p>The states of {section['episodes']} predicted episodes, held against the worst that MuJoCo's own "
-        "episodes under the same actions show.</p>" + table(head, rows) + gates(section)
+        "episodes under the same actions show.</p>" + table(head, rows, escape(" ".join(missing))) + gates(section)
     )
+
+
+def _law(found: Plain) -> list[str]:
+    """What is allowed, the worst, and how often it is broken; in words where it was not measured."""
+    if not found["tested"]:
+        return ["not measured"] * 4
+    return [number(found["bound"]), number(found["worst"]), interval(found["short"]), interval(found["whole"])]
 
 
 def uncertainty(section: Plain) -> str:
