@@ -108,6 +108,10 @@ def _world(config: AgentConfig) -> tuple[TrainedModel | None, TaskSpec]:
             raise ConfigError(f"task={config.task}: only for world=physics; in imagination the model names the robot")
         return None, task_spec(config.task)
     trained = load_model(config.model)
+    if trained.model.cameras:
+        raise ConfigError(
+            f"model={config.model} sees through a camera: agents/train_camera_agent.py is for such models"
+        )
     return trained, trained.task
 
 

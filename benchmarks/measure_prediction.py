@@ -57,6 +57,8 @@ def main(settings: Settings) -> None:
     started = time.perf_counter()
     check(settings)
     trained = [load_model(folder) for folder in settings.models]
+    if seeing := next((model for model in trained if model.model.cameras), None):
+        raise ConfigError(f"{seeing.folder} sees through a camera: benchmarks/measure_video.py is for such models")
     training, recorded = open_dataset(settings.train), open_dataset(settings.dataset)
     check_held_out(recorded, training)
     check_models(trained, training)

@@ -57,6 +57,7 @@ class VideoConfig:
     stride: int = field(default=25, metadata={"help": "steps between the moments from which an episode is imagined"})
     hidden: int = field(default=15, metadata={"help": "steps for which the camera is hidden, to look again"})
     readout_updates: int = field(default=3000, metadata={"help": "gradient steps of the read-out on true frames"})
+    skip_bad: bool = field(default=False, metadata={"help": "leave episodes with bad video out of the read-out"})
     seed: int = field(default=0, metadata={"help": "of the read-out, the shuffling and the bootstrap"})
     threads: int = field(default=0, metadata={"help": "torch threads; 0 leaves torch's own choice"})
 
@@ -108,10 +109,11 @@ def _readout(
     split = split_episodes(training, config.seed)
     episodes = list(training.episodes())
     with tempfile.TemporaryDirectory() as folder:
-        cache = cache_frames(training, [camera], Path(folder))
+        cache = cache_frames(training, [camera], Path(folder), config.skip_bad)
+        usable = [[i for i in part if i not in cache.bad] for part in (split.train, split.validation)]
         parts = [
             LabelledFrames(cache.frames[camera], cache.rows(chosen), _places(place, episodes, chosen))
-            for chosen in (split.train, split.validation)
+            for chosen in usable
         ]
         readout = train_readout(parts[0], parts[1], config.readout_updates, config.seed, advance)
         some = cache.frames[camera][:: max(1, len(cache.frames[camera]) // 2000)]

@@ -44,6 +44,8 @@ def main(settings: Settings) -> None:
     results = []
     for name in settings.models:
         trained = load_model(name)
+        if trained.model.cameras:
+            raise ConfigError(f"model={name} shows frames: states are what is stressed here")
         stress = Stress(trained, settings.seed, settings.samples)
         digest = trained.manifest["files"]["model.safetensors"]
         with tqdm(total=settings.steps, desc=name, unit="step") as bar:

@@ -241,6 +241,7 @@ def _camera_line(found: Any) -> str:
         f"{figure['name']} {figure['median']:,.0f} steps a second, {ratios[figure['name']]:.3g} times that"
         for figure in figures[:2]
     ]
+    said += [f"{f['name']} {f['median']:,.0f} steps a second" for f in figures if f["name"] == "image, one environment"]
     return (
         f"A camera model of {found['robot']} at {figures[0]['rows']} environments, beside MuJoCo and its "
         f"{camera['width']} x {camera['height']} camera at its best: {'; '.join(said)}."

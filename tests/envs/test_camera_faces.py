@@ -1,5 +1,6 @@
 """What the three faces show of a camera model, and what they take from a user's own camera."""
 
+import warnings
 from dataclasses import replace
 
 import gymnasium as gym
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from wm_gym.envs import WorldModelEnv, WorldModelVectorEnv
 from wm_gym.envs.frames import side_by_side
@@ -39,6 +42,24 @@ def test_the_faces_show_frames_or_latent_vectors(seen_dot, obs_type):
 @pytest.mark.filterwarnings("ignore:.*A Box observation space m")
 def test_gymnasium_finds_no_fault(seen_dot, obs_type):
     check_env(WorldModelEnv(seen_dot, obs_type=obs_type), skip_render_check=True)
+
+
+@pytest.mark.parametrize(("obs_type", "policy"), [("image", "CnnPolicy"), ("latent", "MlpPolicy")])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*We recommend you to use a symmetric and normalized")
+def test_sb3_and_torchrl_find_no_fault_and_ppo_trains(make_seen, moving_dot, obs_type, policy):
+    wide = CameraSpec("eye", width=36, height=36)  # the smallest that SB3's CnnPolicy takes
+    trained = make_seen(replace(moving_dot.task, cameras=(wide,)))
+    sb3_check_env(WorldModelEnv(trained, obs_type=obs_type))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # importing torchrl warns about its own optional parts
+        from torchrl.envs import GymEnv
+        from torchrl.envs.utils import check_env_specs
+    check_env_specs(GymEnv("wm_gym:WorldModel-v0", model=trained, obs_type=obs_type))
+    envs = WorldModelVecEnv(trained, 2, seed=0, obs_type=obs_type, horizon=5)
+    agent = PPO(policy, envs, n_steps=8, batch_size=16, n_epochs=1, seed=0, device="cpu")
+    before = [weight.clone() for weight in agent.policy.parameters()]
+    agent.learn(32)
+    assert any(not torch.equal(a, b) for a, b in zip(before, agent.policy.parameters(), strict=True))
 
 
 def test_images_are_the_default_and_what_ends_restarts(seen_dot):

@@ -69,7 +69,7 @@ def test_same_seed_same_rollout_to_the_bit(model):
 def test_reset_without_a_seed_goes_on_with_new_starts(model):
     env = WorldModelEnv(model)
     firsts = [env.reset(seed=5)[0], *(env.reset()[0] for _ in range(5))]
-    assert len({tuple(o) for o in firsts}) > 1
+    assert len({o.tobytes() for o in firsts}) > 1
     again = [env.reset(seed=5)[0], *(env.reset()[0] for _ in range(5))]
     assert np.array_equal(firsts, again)
 
@@ -83,8 +83,9 @@ def test_one_step_from_equal_states_agrees_between_the_faces(model):
     assert np.allclose(vec.reset(), observations)
     by_single, by_vector = single.step(action[1]), vector.step(action)
     by_vec = vec.step(action)
-    assert np.allclose(by_single[0], by_vector[0][1], atol=1e-5)
-    assert np.allclose(by_vector[0], by_vec[0], atol=1e-5)
+    exact = 1 if by_single[0].dtype == np.uint8 else 1e-5  # one level: a batch of another size rounds otherwise
+    assert np.allclose(by_single[0].astype(float), by_vector[0][1].astype(float), atol=exact)
+    assert np.allclose(by_vector[0].astype(float), by_vec[0].astype(float), atol=exact)
     assert by_single[1] == pytest.approx(by_vector[1][1], abs=1e-5)
     assert by_single[4]["uncertainty"] == pytest.approx(by_vec[3][1]["uncertainty"], abs=1e-5)
 

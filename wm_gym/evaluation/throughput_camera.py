@@ -61,14 +61,15 @@ def measure_camera(trained: TrainedModel, rows: int, blocks: int, seconds: float
     makers: list[Callable[[], Runner]] = [
         partial(vector_runner, trained, rows, "latent", obs_type="latent"),
         partial(vector_runner, trained, rows, "image", obs_type="image"),
+        partial(vector_runner, trained, 1, "image, one environment", obs_type="image"),
         *(partial(pixels_runner, trained.task, number) for number in sorted({1, cores, 2 * cores})),
     ]
-    latent, image, *drawn = time_in_turn(makers, blocks, seconds, tell)
+    latent, image, alone, *drawn = time_in_turn(makers, blocks, seconds, tell)
     best = max(figure["median"] for figure in drawn)
     return {
         "robot": trained.task.name,
         "sha256": trained.manifest.get("files", {}).get("model.safetensors"),
         "cameras": [asdict(camera) for camera in trained.task.cameras],
-        "figures": [latent, image, *drawn],
+        "figures": [latent, image, alone, *drawn],
         "ratios": {"latent": latent["median"] / best, "image": image["median"] / best},
     }

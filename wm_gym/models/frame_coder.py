@@ -42,6 +42,7 @@ _POOLS = 1, 2, 4, 8  # pixels to a side that are averaged before errors are meas
 _RARE = 0.01  # share of the strongest colour axis's variance that is added to each: what is below is the codec's noise
 _SPAN = 10.0  # a point's number at the frame's edge: the noise on it is then a hundredth of half a frame
 _SHARPNESS = 3.0  # of the maps' softmax, over colours in deviations
+_AT_ONCE = 256  # frames drawn in one go: more would only take memory
 _KERNEL = 4, 2, 1  # size, stride and padding: halves a side, or doubles it
 
 
@@ -218,9 +219,10 @@ class FrameCoders(Trainable):
 
     def decode(self, embedding: Tensor) -> dict[str, Tensor]:
         """Pictures of every camera, name -> (B, 3, H, W) in [0, 1], from an embedding (B, F) that begins with codes."""
+        codes = embedding[:, : len(self.names) * self.size].split(self.size, 1)  # type: ignore[no-untyped-call]
         return {
-            name: coder.decode(embedding[:, place * self.size : (place + 1) * self.size]).clamp(0, 1)
-            for place, (name, coder) in enumerate(self.each())
+            name: torch.cat([coder.decode(part).clamp(0, 1) for part in torch.split(code, _AT_ONCE)])
+            for code, (name, coder) in zip(codes, self.each(), strict=True)
         }
 
     def measure(self, pictures: Mapping[str, Tensor], rewards: FloatArray) -> None:
@@ -280,7 +282,9 @@ def drawing_error(coders: FrameCoders, segment: Segment) -> Tensor:
     errors = []
     for name, coder in coders.each():
         wanted, there = as_pictures(segment.frames[name][:, 0])
-        wrong = torch.cat([coder.error(coder.decode(coder.encode(part)), part) for part in torch.split(wanted, 256)])
+        wrong = torch.cat(
+            [coder.error(coder.decode(coder.encode(part)), part) for part in torch.split(wanted, _AT_ONCE)]
+        )
         errors.append((wrong * there).sum() / there.sum().clamp(min=1))
     return torch.stack(errors)
 
