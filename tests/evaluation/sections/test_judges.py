@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from wm_gym.evaluation.bench import Bench, ReportConfig
 from wm_gym.evaluation.returns import recorded_returns
 from wm_gym.evaluation.sections import actions, exploit, planning, plausibility, ranking, reality_gap, speed, training
 from wm_gym.evaluation.sections.section import ratio_interval
@@ -137,6 +138,11 @@ def test_a_refit_is_judged_by_the_errors_before_and_after():
     (found,) = reality_gap.judge(rows, {}, rng())["refitted"]["table"]
     assert (found["as_it_was"]["value"], found["refitted"]["value"]) == (2.0, 1.0)
     assert found["steps_learnt"] == 7 and found["horizon"] == 2
+
+
+def test_nothing_is_refitted_where_nobody_plays(task):
+    measured = reality_gap.measure(Bench(task, None, None, ReportConfig()))
+    assert measured.records == () and not reality_gap.judge(measured.records, {}, rng())["tested"]
 
 
 def test_speed_says_where_mujoco_is_faster():

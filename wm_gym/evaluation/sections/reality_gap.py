@@ -33,16 +33,18 @@ REFIT_HORIZON = 20
 
 def measure(bench: Bench) -> Measured:
     """Play a policy trained in imagination and one trained in MuJoCo under every change, from the same starts."""
-    cases = [Change(NOMINAL, "", Disturbance()), *changes(bench.scale.observation)]
-    return Measured([*_played(bench, cases), *_refitted(bench, cases)])
-
-
-def _played(bench: Bench, cases: Sequence[Change]) -> list[Record]:
     policies = _policies(bench)
+    if not policies:
+        return Measured()
+    cases = [Change(NOMINAL, "", Disturbance()), *changes(bench.scale.observation)]
+    return Measured([*_played(bench, policies, cases), *_refitted(bench, cases)])
+
+
+def _played(bench: Bench, policies: Sequence[Contender], cases: Sequence[Change]) -> list[Record]:
     count = bench.config.gap_episodes
     starts = bench.physics.resets(range(FIRST_SEED, FIRST_SEED + count))
     records: list[Record] = []
-    for index in bench.progress("changed physics", range(len(cases))) if policies else ():
+    for index in bench.progress("changed physics", range(len(cases))):
         case, limit = cases[index], bench.task.max_episode_steps
         world = PhysicsWorld(bench.task, case.axis, case.disturbance)
         for policy in policies:
@@ -105,9 +107,9 @@ def _policies(bench: Bench) -> list[Contender]:
 
 def judge(records: Sequence[Record], known: Mapping[str, Any], generator: np.random.Generator) -> Plain:
     """Return lost to each change, episode by episode, and the error before and after a refit."""
-    played = [record for record in records if "policy" in record]
-    if not played:
+    if not records:
         return untested("there is no trained policy to play (agent=FOLDER, panel=FOLDER)")
+    played = [record for record in records if "policy" in record]
     policies = {record["policy"]: record["kind"] for record in played}
     cases = dict.fromkeys((record["axis"], record["amount"]) for record in played)
     nominal = {name: column(of(played, policy=name, axis=NOMINAL), "return") for name in policies}
