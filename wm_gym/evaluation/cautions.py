@@ -1,4 +1,7 @@
-"""What a reader must know before believing a figure: found from the figures, not written by hand."""
+"""What a reader must know before believing a figure: found from the figures, not written by hand.
+
+Where MuJoCo is faster stands in the section on speed alone: that differs from run to run, and these sentences must not.
+"""
 
 from __future__ import annotations
 
@@ -134,13 +137,6 @@ def _robustness(section: Section) -> list[str]:
     return [f"{wrong} imagined episodes under hostile actions held a value that is no number."] if wrong else []
 
 
-def _speed(section: Section) -> list[str]:
-    slower = section["physics_faster_at"]
-    if not slower:
-        return []
-    return [f"MuJoCo is faster than the imagination with {' and '.join(f'{n:,}' for n in slower)} at once."]
-
-
 _LOOKS = {
     "controls": _controls,
     "data": _data,
@@ -151,7 +147,6 @@ _LOOKS = {
     "planning": _planning,
     "open_loop": _open_loop,
     "robustness": _robustness,
-    "speed": _speed,
 }
 
 
