@@ -40,12 +40,12 @@ def main(settings: Settings) -> None:
 
 
 def check(folder: Path) -> None:
-    """Exit with 1 where a figure does not follow from the raw episodes."""
+    """Exit with 1 where a figure does not follow from the raw episodes, or a file is not the one that was written."""
     found = recompute(folder)
     if found:
         for difference in found[:MOST]:
             print(f"differs: {difference}")
-        sys.exit(f"error: {folder}: {len(found)} entries do not follow from the raw episodes; make the report again")
+        sys.exit(f"error: {folder}: {len(found)} entries do not follow or were changed; make the report again")
     print(f"{count_figures(read_report(folder)):,} figures follow from the raw episodes")
     print(f"report: {folder / 'report.html'}")
 

@@ -8,7 +8,15 @@ import pytest
 from wm_gym.errors import DataError
 from wm_gym.evaluation import judging
 from wm_gym.evaluation.regression import compare_reports, worse_verdicts
-from wm_gym.evaluation.report_folder import count_figures, differences, read_report, recompute, write_report
+from wm_gym.evaluation.report_folder import (
+    count_figures,
+    differences,
+    read_report,
+    recompute,
+    repeatable_digest,
+    write_report,
+)
+from wm_gym.files import file_hash
 
 
 @pytest.fixture
@@ -69,7 +77,49 @@ def test_a_single_changed_digit_of_a_figure_is_caught(folder, section):
     found = re.compile(r"\d\.\d{5,}").search(text, text.index(f'"{section}": {{'))
     digit = text[found.end() - 1]
     path.write_text(text[: found.end() - 1] + ("1" if digit != "1" else "2") + text[found.end() :])
-    assert len(recompute(folder)) == 1
+    changed, figure = recompute(folder)
+    assert "report.json: changed" in changed and figure.startswith(section)
+
+
+@pytest.mark.parametrize(
+    ("file", "before"),
+    [
+        ("report.json", '"identity": '),
+        ("report.json", '"camera": '),
+        ("report.json", '"data": '),
+        ("report.html", "<td"),
+        ("result.json", '"valid_time": '),
+        ("result.json", '"wall_seconds": '),
+        ("episodes.jsonl", '"seed": '),
+    ],
+)
+def test_a_single_changed_digit_of_any_file_is_caught(folder, file, before):
+    text = (folder / file).read_text()
+    place = re.compile(r"\d").search(text, text.index(before)).start()
+    (folder / file).write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+    assert f"{file}: changed since it was written" in recompute(folder)[0]
+
+
+def test_a_summary_with_a_manifest_of_its_own_is_caught(folder):
+    """Whoever changes a file can change its hash as well: the summary must follow from the records too."""
+    summary, manifest = (json.loads((folder / name).read_text()) for name in ("result.json", "MANIFEST.json"))
+    summary["panel"] = 5
+    (folder / "result.json").write_text(json.dumps(summary))
+    manifest["files"]["result.json"] = file_hash(folder / "result.json")
+    (folder / "MANIFEST.json").write_text(json.dumps(manifest))
+    assert recompute(folder) == ["result.json: panel: 5 is stated, 4 follows"]
+
+
+def test_a_missing_file_is_named(folder):
+    (folder / "trajectories.parquet").unlink()
+    assert "trajectories.parquet: missing" in recompute(folder)[0]
+
+
+def test_speed_leaves_the_hash_of_the_records_alone():
+    records = [{"section": "planning", "return": 1.0}, {"section": "speed", "seconds": 1.0}]
+    slower = [records[0], {"section": "speed", "seconds": 2.0}]
+    other = [{"section": "planning", "return": 2.0}, records[1]]
+    assert repeatable_digest(records) == repeatable_digest(slower) != repeatable_digest(other)
 
 
 def test_a_single_changed_digit_of_a_raw_record_is_caught(folder):
@@ -78,7 +128,8 @@ def test_a_single_changed_digit_of_a_raw_record_is_caught(folder):
     place = text.index('"return": -') + len('"return": -')
     path.write_text(text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :])
     found = recompute(folder)
-    assert "sha256" in found[0] and len(found) > 1
+    assert "episodes.jsonl: changed" in found[0]
+    assert any(difference.startswith("episodes_sha256") for difference in found) and len(found) > 2
 
 
 def test_a_section_left_out_is_caught(folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,13 +15,15 @@ from wm_gym.evaluation.judging import HEADER, NAMES, judge
 from wm_gym.evaluation.page import render_page
 from wm_gym.evaluation.records import EPISODES, Record, read_records, write_records
 from wm_gym.evaluation.report import SCHEMA_VERSION, method_rows
+from wm_gym.evaluation.sections import SECTIONS
 from wm_gym.evaluation.trajectories import Recorded, write_trajectories
-from wm_gym.files import file_hash, read_json, replacing, write_json
+from wm_gym.files import changed_files, file_hash, missing_files, read_json, replacing, write_json
 
 Plain = dict[str, Any]
 
 FILES = ("report.html", "trajectories.parquet", "report.json", EPISODES, "result.json")
 """Of a report's folder, beside its ``MANIFEST.json``."""
+REMEDY = "make the report again"
 
 
 def write_report(
@@ -33,7 +37,7 @@ def write_report(
         new = {name: files.enter_context(replacing(folder / name)) for name in FILES}
         manifest = files.enter_context(replacing(folder / "MANIFEST.json"))
         write_records(new[EPISODES], records)
-        values = values | {"episodes_sha256": file_hash(new[EPISODES])}
+        values = values | {"episodes_sha256": repeatable_digest(records)}
         new["report.html"].write_text(render_page(values, film), encoding="utf-8")
         write_trajectories(new["trajectories.parquet"], kept, {"task": str(values["task"]["name"])})
         write_json(new["report.json"], values)
@@ -41,6 +45,16 @@ def write_report(
         hashes = {name: file_hash(path) for name, path in new.items()}
         write_json(manifest, {"schema_version": SCHEMA_VERSION, "kind": "report", "files": hashes})
     return folder / "report.html"
+
+
+def repeatable_digest(records: Sequence[Record]) -> str:
+    """Sha256 of the records that the same seed gives again: those of speed would make every report another."""
+    once = {section.name for section in SECTIONS if not section.repeatable}
+    digest = hashlib.sha256()
+    for record in records:
+        if record["section"] not in once:
+            digest.update(json.dumps(record, allow_nan=False).encode())
+    return digest.hexdigest()
 
 
 def summarize(values: Plain) -> Plain:
@@ -74,32 +88,42 @@ def read_report(folder: Path) -> Plain:
     values = read_json(path)
     if values.get("schema_version") != SCHEMA_VERSION or not set(HEADER) <= values.keys():
         schema = values.get("schema_version")
-        raise DataError(f"{path}: schema {schema!r}, this version reads {SCHEMA_VERSION}; make the report again")
+        raise DataError(f"{path}: schema {schema!r}, this version reads {SCHEMA_VERSION}; {REMEDY}")
     return values
 
 
 def recompute(folder: Path) -> list[str]:
     """Compute every figure of a report again from its raw records: what differs, one sentence each.
 
+    What no record gives (the camera, the identity, the page itself) is held against the hashes of the manifest.
+
     Raises:
         DataError: a file is missing or damaged.
     """
-    stated = read_report(folder)
-    found = []
-    digest = file_hash(folder / EPISODES) if (folder / EPISODES).is_file() else None
-    if digest != stated.get("episodes_sha256"):
-        found.append(f"{EPISODES} is not the file that the report was made from (its sha256 differs)")
+    stated, summary = read_report(folder), read_json(folder / "result.json")
+    found = _changed(folder)
     records = read_records(folder / EPISODES)
     try:
-        again = judge(stated, records) | {"episodes_sha256": stated.get("episodes_sha256")}
+        again = judge(stated, records) | {"episodes_sha256": repeatable_digest(records)}
+        summary_again = summarize(again)
     except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
         raise DataError(
-            f"{folder / EPISODES}: the figures cannot be computed from it ({type(error).__name__}: {error}); "
-            "make the report again"
+            f"{folder / EPISODES}: the figures cannot be computed from it ({type(error).__name__}: {error}); {REMEDY}"
         ) from error
-    return found + [
-        f"{place}: {said!r} is stated, {computed!r} follows" for place, said, computed in differences(stated, again)
-    ]
+    for name, one, other in (("", stated, again), ("result.json: ", summary, summary_again)):
+        found += [
+            f"{name}{place}: {said!r} is stated, {computed!r} follows"
+            for place, said, computed in differences(one, other)
+        ]
+    return found
+
+
+def _changed(folder: Path) -> list[str]:
+    """Files that are missing, or are not those that were written."""
+    files = read_json(folder / "MANIFEST.json").get("files")
+    if not isinstance(files, Mapping) or not files.keys() >= set(FILES):
+        raise DataError(f"{folder / 'MANIFEST.json'}: does not list {', '.join(FILES)}; {REMEDY}")
+    return [*missing_files(folder, files, REMEDY), *changed_files(folder, files, REMEDY)]
 
 
 def differences(stated: Any, computed: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
