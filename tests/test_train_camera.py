@@ -95,3 +95,9 @@ def test_a_camera_that_does_not_exist_is_one_line(dataset, tmp_path):
 def test_bad_settings_are_named(wrong):
     with pytest.raises(ConfigError, match=wrong.split("=")[0]):
         load_config(TrainConfig, ["dataset=x", "output=y", wrong]).fit_config()
+
+
+def test_a_camera_models_curriculum_leaves_the_shortest_horizons_out():
+    assert TrainConfig(family="camera").fit_config().horizons == (4, 8, 16)
+    assert TrainConfig(family="camera", longest_horizon=2).fit_config().horizons == (2,)
+    assert TrainConfig().fit_config().horizons == (1, 2, 4, 8, 16)

@@ -71,7 +71,7 @@ class TrainConfig:
     allow_unlicensed: bool = field(default=False, metadata={"help": "train on data that state no licence"})
 
     def fit_config(self) -> FitConfig:
-        """The curriculum climbs 1, 2, 4, ... to the longest horizon."""
+        """The curriculum climbs 1, 2, 4, ... to the longest horizon; of a camera model 4, 8, ..."""
         if self.family not in ("state", "camera"):
             raise ConfigError(f"family={self.family!r}: state or camera")
         if not 0 <= self.augment <= 1:
@@ -86,6 +86,9 @@ class TrainConfig:
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate={self.learning_rate}: a number between 0 and 1 is needed")
         horizons = tuple(2**power for power in range(self.longest_horizon.bit_length()))
+        if self.family == "camera":
+            # One step further codes differ by little more than their pixels' noise: nothing is learnt from that.
+            horizons = tuple(h for h in horizons if h >= 4) or horizons[-1:]
         return FitConfig(
             updates=self.updates,
             batch_size=self.batch_size,
