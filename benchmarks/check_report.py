@@ -7,13 +7,14 @@ python benchmarks/check_report.py baseline=outputs/reacher/report candidate=outp
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wm_gym.config import run_program
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.charts import shown
-from wm_gym.evaluation.regression import compare_reports, worse_verdicts
+from wm_gym.evaluation.regression import compare_reports, differing_conditions, worse_verdicts
 from wm_gym.evaluation.report_folder import count_figures, read_report, recompute
 
 MOST = 20
@@ -51,17 +52,26 @@ def check(folder: Path) -> None:
 
 
 def compare(baseline: Path, candidate: Path) -> None:
-    """Exit with 1 where a figure got worse beyond its interval, or a verdict got worse."""
+    """Exit with 1 where a figure got worse beyond its interval or is gone, or a verdict got worse."""
     reports = read_report(baseline), read_report(candidate)
+    for difference in differing_conditions(*reports):
+        print(f"note: {difference}")
     compared = compare_reports(*reports)
     print(f"{'figure':<28}{'baseline':>26}{'candidate':>26}")
     for row in compared:
-        cells = [f"{shown(f['value'])} [{shown(f['low'])}, {shown(f['high'])}]" for f in (row.baseline, row.candidate)]
-        print(f"{row.name:<28}{cells[0]:>26}{cells[1]:>26}{'  worse' if row.worse else ''}")
+        mark = "  worse" if row.worse else ""
+        print(f"{row.name:<28}{cell(row.baseline):>26}{cell(row.candidate):>26}{mark}")
     worse = [row.name for row in compared if row.worse] + worse_verdicts(*reports)
     if worse:
         sys.exit(f"error: {candidate} is worse than {baseline}: {'; '.join(worse)}")
     print(f"nothing got worse beyond its interval\nreport: {candidate / 'report.html'}")
+
+
+def cell(figure: Mapping[str, float] | None) -> str:
+    """A figure with its interval."""
+    if figure is None:
+        return "does not exist"
+    return f"{shown(figure['value'])} [{shown(figure['low'])}, {shown(figure['high'])}]"
 
 
 if __name__ == "__main__":

@@ -179,6 +179,14 @@ def test_two_reports_are_held_against_each_other(place, report):
     _, folder, _ = report
     done = run("benchmarks/check_report.py", f"baseline={folder}", f"candidate={folder}")
     assert done.returncode == 0 and "nothing got worse" in done.stdout, done.stderr
+    worse = place / "worse"
+    shutil.copytree(folder, worse)
+    values = json.loads((worse / "report.json").read_text())
+    values["actions"]["sensitivity"] = {"value": 90.0, "low": 80.0, "high": 100.0}
+    (worse / "report.json").write_text(json.dumps(values))
+    done = run("benchmarks/check_report.py", f"baseline={folder}", f"candidate={worse}")
+    assert done.returncode == 1 and "worse" in done.stdout
+    assert done.stderr.strip().endswith(f"is worse than {folder}: sensitivity, off 1")
     done = run("benchmarks/check_report.py", f"baseline={folder}")
     assert done.returncode == 1 and "baseline=FOLDER and candidate=FOLDER" in done.stderr
 

@@ -7,7 +7,7 @@ import pytest
 
 from wm_gym.errors import DataError
 from wm_gym.evaluation import judging
-from wm_gym.evaluation.regression import compare_reports, worse_verdicts
+from wm_gym.evaluation.regression import compare_reports, differing_conditions, worse_verdicts
 from wm_gym.evaluation.report_folder import (
     count_figures,
     differences,
@@ -155,6 +155,37 @@ def test_differences_are_named_by_their_place():
     assert list(differences({"a": 1}, {"a": 1.0}))  # a whole number is not a measured one
 
 
+@pytest.mark.parametrize(
+    ("section", "figure", "before", "after", "worse"),
+    [
+        # Off by 0.1 to 0.2 before; then by 0.3 to 0.4 on the other side, by 0 to 0.2, by 0.15 to 0.25.
+        ("actions", "sensitivity", (0.8, 0.85, 0.9), (1.3, 1.35, 1.4), ["sensitivity, off 1"]),
+        ("actions", "sensitivity", (0.8, 0.85, 0.9), (0.9, 1.0, 1.2), []),
+        ("actions", "sensitivity", (0.8, 0.85, 0.9), (1.15, 1.2, 1.25), []),
+        ("ranking", "bias", (-1.0, 0.0, 1.0), (-3.0, -2.5, -2.0), ["bias, off 0"]),
+        ("ranking", "bias", (-3.0, -2.5, -2.0), (-1.0, 0.0, 1.0), []),
+        ("planning", "success_gap", (0.0, 0.1, 0.2), (0.3, 0.4, 0.5), ["success lost by planning"]),
+        ("open_loop", "valid_time", (20, 25, 30), (10, 15, 19), ["valid time (steps)"]),
+    ],
+)
+def test_each_figure_has_its_better_side(small_report, section, figure, before, after, worse):
+    old, new = (json.loads(json.dumps(small_report.values)) for _ in range(2))
+    for values, (low, value, high) in ((old, before), (new, after)):
+        values[section][figure] = {"steps" if figure == "valid_time" else "value": value, "low": low, "high": high}
+    assert [row.name for row in compare_reports(old, new) if row.worse] == worse
+
+
+def test_what_else_differs_is_told(small_report):
+    other = json.loads(json.dumps(small_report.values))
+    other["settings"]["episodes"] = 7
+    other["identity"]["panel"] = {"sha256": "ef" * 32}
+    assert differing_conditions(small_report.values, small_report.values) == []
+    assert differing_conditions(small_report.values, other) == [
+        "episodes was 6 and is 7",
+        "the panels hold different policies",
+    ]
+
+
 def test_a_report_is_not_worse_than_itself(small_report):
     compared = compare_reports(small_report.values, small_report.values)
     assert len(compared) >= 10 and not any(row.worse for row in compared)
@@ -173,6 +204,12 @@ def test_what_got_worse_is_named(small_report):
         "implausible episodes",
     ]
     assert not any(row.worse for row in compare_reports(worse, before)), "better is not worse"
+    del worse["planning"]["gap"]
+    assert [row.name for row in compare_reports(before, worse) if row.candidate is None] == ["planning gap"]
+    assert [row.name for row in compare_reports(before, worse) if row.worse][-1] == "planning gap", (
+        "what is gone is worse"
+    )
+    assert not any(row.name == "planning gap" for row in compare_reports(worse, before)), "what is new is not"
     assert worse_verdicts(before, worse) == ["augment_data: PASS became NOT TESTED"]
     worse["task"]["name"] = "hopper"
     with pytest.raises(DataError, match="hopper"):

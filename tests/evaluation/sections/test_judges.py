@@ -5,7 +5,17 @@ import pytest
 
 from wm_gym.evaluation.bench import Bench, ReportConfig
 from wm_gym.evaluation.returns import recorded_returns
-from wm_gym.evaluation.sections import actions, exploit, planning, plausibility, ranking, reality_gap, speed, training
+from wm_gym.evaluation.sections import (
+    actions,
+    exploit,
+    planning,
+    plausibility,
+    ranking,
+    reality_gap,
+    speed,
+    training,
+    uncertainty,
+)
 from wm_gym.evaluation.sections.section import ratio_interval
 from wm_gym.evaluation.sections.uncertainty import conformal_coverage
 
@@ -96,6 +106,13 @@ def test_conformal_bounds_by_hand():
     # Set by 1, 2, 3, 4 (every other one): the bound of one half is the third, of nine tenths there is none.
     found = conformal_coverage(np.array([1.0, 2.5, 2.0, 3.5, 3.0, 0.5, 4.0, 9.0]))
     assert found["0.5"] == 0.5 and found["0.95"] == 1.0
+
+
+def test_doubts_tell_wrong_steps_from_right_ones_by_hand():
+    # Of each episode the second step is wrong and more doubtful than every right one, whatever is drawn.
+    row = {"predictor": "model", "squares": [0.01, 1.0], "uncertainty": [0.1, 0.5]}
+    known = {"records": {"open_loop": [row] * 4}, "open_loop": {"horizon": 2}}
+    assert uncertainty.judge([], known, rng())["auroc"] == {"value": 1.0, "low": 1.0, "high": 1.0}
 
 
 def test_violations_go_beyond_what_mujoco_itself_does():

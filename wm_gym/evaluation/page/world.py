@@ -160,9 +160,11 @@ def uncertainty(section: Plain) -> str:
         )
         for row in section["table"]
     ]
+    told = section["auroc"]
+    area = f"{number(told['value'])} ({number(told['low'])} to {number(told['high'])})" if told else NOTHING
     note = (
         f"That a step with an error above {section['wrong_above']:g} was called more doubtful than one below: "
-        f"probability {number(section['auroc'])}. Bounds are split-conformal: half of the episodes set them, the other "
+        f"probability {area}. Bounds are split-conformal: half of the episodes set them, the other "
         "half test them."
     )
     return heading + table(head, rows, note)

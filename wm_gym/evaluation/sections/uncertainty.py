@@ -10,7 +10,13 @@ import numpy as np
 from wm_gym.evaluation.bench import Bench
 from wm_gym.evaluation.records import Record, of, ragged
 from wm_gym.evaluation.sections.section import Measured, Plain, Section, untested
-from wm_gym.evaluation.statistics import correlation_interval, mean_interval, spearman
+from wm_gym.evaluation.statistics import (
+    correlation_interval,
+    mean_interval,
+    percentile_interval,
+    resample_counts,
+    spearman,
+)
 from wm_gym.evaluation.termination import discrimination
 from wm_gym.types import FloatArray
 
@@ -38,7 +44,9 @@ def judge(records: Sequence[Record], known: Mapping[str, Any], generator: np.ran
     auroc = None
     if wrong.any() and (errors <= WRONG).any():
         # A prediction grows more doubtful with every step: compared across all steps of all episodes.
-        auroc = float(discrimination(doubts, wrong, np.ones((1, len(rows))))[0])
+        value = float(discrimination(doubts, wrong, np.ones((1, len(rows))))[0])
+        drawn = discrimination(doubts, wrong, resample_counts(len(rows), generator))
+        auroc = percentile_interval(value, drawn).to_dict()
     return {"tested": True, "wrong_above": WRONG, "auroc": auroc, "levels": list(LEVELS), "table": table}
 
 
