@@ -79,10 +79,13 @@ def test_a_world_that_is_the_physics_ranks_perfectly_in_every_resample():
 
 
 def test_intervals_come_from_policies_and_from_episodes():
-    # Policies alike but for their episodes' noise: the order of the means is chance, and the interval says so.
-    generator = rng()
-    found = ranking.rank_panel(generator.normal(size=(10, 5)), generator.normal(size=(10, 5)), rng(), resamples=500)
-    assert found["spearman"].low < 0 < found["spearman"].high or found["spearman"].high - found["spearman"].low > 0.6
+    # Without noise between episodes only the policies are drawn: of gaps 0 and 3 both, or one of them twice.
+    policies = np.array([[0.0, 0.0], [4.0, 4.0]])
+    found = ranking.rank_panel(policies, policies + np.array([[0.0], [3.0]]), rng())["bias"]
+    assert (found.low, found.value, found.high) == (0.0, 1.5, 3.0)
+    # Of policies that are all alike only the episodes are: gaps 0 and 3 in each, two policies of two episodes.
+    alike = ranking.rank_panel(policies, policies + np.array([[0.0, 3.0]]), rng())["bias"]
+    assert (alike.low, alike.value, alike.high) == (0.0, 1.5, 3.0)
     again = ranking.rank_panel(*np.random.default_rng(0).normal(size=(2, 10, 5)), rng(), resamples=500)
     assert again == ranking.rank_panel(*np.random.default_rng(0).normal(size=(2, 10, 5)), rng(), resamples=500)
 
@@ -92,6 +95,15 @@ def test_self_repeat_floor():
     floor = ranking.self_repeat(apart, rng())
     assert floor["spearman"].value == pytest.approx(1) and floor["mmrv"].value == 0
     assert ranking.self_repeat(rng().normal(size=(5, 8)), rng())["mmrv"].value > 0.1
+
+
+def test_self_repeat_floor_by_hand():
+    # Halves of one episode each: the first policy earns 0 or 4, the second 1 twice. The order is always the other one,
+    # and the mean maximum violation is the difference in the first half: 1 or 3, in units of the range of the means, 1.
+    floor = ranking.self_repeat(np.array([[0.0, 4.0], [1.0, 1.0]]), rng())
+    assert floor["spearman"].to_dict() == pytest.approx({"value": -1.0, "low": -1.0, "high": -1.0})
+    assert (floor["mmrv"].low, floor["mmrv"].high) == (1.0, 3.0)
+    assert floor["mmrv"].value == pytest.approx(2.0, abs=0.25)  # both come as often
 
 
 def test_permutation_p_by_hand():
