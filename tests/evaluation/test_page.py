@@ -67,6 +67,16 @@ def test_the_page_shows_the_numbers_of_the_json(values):
         assert {values[section][figure][key] for key in ("value", "low", "high")} <= set(shown.numbers)
 
 
+def test_trained_policies_have_a_table_of_their_own(values):
+    found = values["ranking"]
+    assert "0 trained policies have no order to speak of." in Page(render_page(values, None)).text
+    figures = {name: entry for name, entry in found.items() if name in found["floor"]}
+    found["trained_alone"] = {**figures, "tested": True, "policies": 5, "range": 0.125, "floor": found["floor"]}
+    shown = Page(render_page(values, None))
+    assert shown.problems == [] and "The trained policies alone" in shown.text and 0.125 in shown.numbers
+    assert shown.numbers.count(found["spearman"]["value"]) >= 2
+
+
 def test_verdicts_stand_at_the_top_in_words(values):
     text = Page(render_page(values, None)).text
     head = text[: text.index("Does it rank policies")]

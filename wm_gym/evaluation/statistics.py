@@ -148,6 +148,15 @@ def interquartile_mean(values: FloatArray) -> float:
     return float(trim_mean(_finite_rows(values), 0.25))
 
 
+def interquartile_interval(
+    values: FloatArray, generator: np.random.Generator, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """The interquartile mean of independent rows (N,), resampling the rows."""
+    rows = _finite_rows(values)
+    drawn = rows[generator.integers(0, len(rows), size=(resamples, len(rows)))]
+    return percentile_interval(interquartile_mean(rows), trim_mean(drawn, 0.25, axis=1), level)
+
+
 def correlation_interval(
     first: FloatArray,
     second: FloatArray,

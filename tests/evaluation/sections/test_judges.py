@@ -7,6 +7,7 @@ from wm_gym.evaluation.bench import Bench, ReportConfig
 from wm_gym.evaluation.returns import recorded_returns
 from wm_gym.evaluation.sections import (
     actions,
+    closed_loop,
     exploit,
     planning,
     plausibility,
@@ -191,6 +192,38 @@ def played(policy, world, lengths):
         | {"terminated": True, "invalid": False, "supported": None}
         for n, length in enumerate(lengths)
     ]
+
+
+def test_untrained_policies_do_not_make_the_ranking_of_trained_ones_easy():
+    # The imagination swaps the first two trained policies, 10 apart; over all, four scripts far below hide it.
+    lengths = {"a": (100, 110), "b": (110, 100), "c": (120, 120)}
+    rows = []
+    for name, (real, dream) in lengths.items():
+        rows += played(name, "physics", [real] * 2) + played(name, "imagination", [dream] * 2)
+    for value in range(4):
+        for world in ("physics", "imagination"):
+            rows += [row | {"kind": "scripted"} for row in played(f"script{value}", world, [value] * 2)]
+    found = ranking.judge(rows, {}, rng())
+    alone = found["trained_alone"]
+    assert (alone["policies"], alone["range"]) == (3, 20) and alone["spearman"]["value"] == pytest.approx(0.5)
+    assert alone["mmrv"]["value"] == pytest.approx((10 + 10 + 0) / 3 / 20) and alone["regret"]["value"] == 0
+    assert found["policies"] == 7 and found["spearman"]["value"] > 0.95
+    assert {entry["value"] for entry in found["gates"]} >= {found["spearman"]["value"]}
+    two = [row for row in rows if row["policy"] != "c"]
+    assert not ranking.judge(two, {}, rng())["trained_alone"]["tested"]
+
+
+def test_interquartile_means_of_both_worlds():
+    head = {"contender": "a", "kind": "random", "details": {}}
+    rows = [head] + [
+        {"contender": "a", "kind": "random", "world": world, "return": value, "length": 1, "invalid": False}
+        for world, values in (("physics", [-50.0, 2.0, 4.0, 90.0]), ("imagination", [5.0, 5.0, 5.0, 5.0]))
+        for value in values
+    ]
+    (found,) = closed_loop.entries_of(rows, rng())
+    middle = found.details["interquartile_mean"]
+    assert middle["physical"]["value"] == 3.0 and middle["physical"]["low"] < 3.0 < middle["physical"]["high"]
+    assert middle["imagined"] == {"value": 5.0, "low": 5.0, "high": 5.0}
 
 
 def test_lengths_correlate_over_policies():

@@ -35,7 +35,7 @@ def ranking(section: Plain) -> str:
         "bias": "bias (imagined minus MuJoCo)",
         "absolute_error": "mean absolute error",
     }
-    rows = [("", [name, interval(section[key]), interval(section["floor"][key])]) for key, name in names.items()]
+    rows = _ranked(names, section)
     if section["length_pearson"]:
         rows.append(("", ["Pearson's correlation of episode lengths", interval(section["length_pearson"]), ""]))
     saved = section["episodes_saved"]
@@ -58,8 +58,29 @@ def ranking(section: Plain) -> str:
         "perfect ranking it is enough that they rise together.</p>"
         f'<p class="small quiet">Chance alone would rank so well with a probability of '
         f"{number(section['permutation_p'])}.{worth}</p></div></div></figure>"
-        + table(["figure", "imagination against MuJoCo", "MuJoCo against itself"], rows)
+        + table(_RANKED, rows)
         + gates(section)
+        + _trained_alone(names, section["trained_alone"])
+    )
+
+
+_RANKED = ["figure", "imagination against MuJoCo", "MuJoCo against itself"]
+
+
+def _ranked(names: Mapping[str, str], found: Plain) -> list[tuple[str, list[str]]]:
+    """A row for each figure, beside its floor."""
+    return [("", [name, interval(found[key]), interval(found["floor"][key])]) for key, name in names.items()]
+
+
+def _trained_alone(names: Mapping[str, str], found: Plain) -> str:
+    """The same figures without the policies that nobody trained."""
+    heading = "<h3>The trained policies alone</h3>"
+    if not found["tested"]:
+        return f'{heading}<p class="quiet">{verdict_mark("NOT TESTED")} {escape(found["reason"])}.</p>'
+    return (
+        f"{heading}<p>Policies that nobody trained are easily told from trained ones. These are the figures over the "
+        f"{number(found['policies'])} trained ones alone, in units of their own range, {number(found['range'])}. No "
+        "verdict rests on them.</p>" + table(_RANKED, _ranked(names, found))
     )
 
 
@@ -87,7 +108,7 @@ def closed_loop(section: Plain) -> str:
 
 
 def _returns_table(section: Plain) -> str:
-    head = ["", "in MuJoCo", "imagined", "gap", "correlation of episodes"]
+    head = ["", "in MuJoCo", "imagined", "gap", "correlation of episodes", "middle half: MuJoCo, imagined"]
     rows = []
     for kind, entries in (("pooled", section["pooled"]), ("", section["contenders"])):
         for row in entries:
@@ -97,9 +118,17 @@ def _returns_table(section: Plain) -> str:
                 interval(row["imagined"]),
                 interval(row["gap"]),
                 interval(row.get("pearson")),
+                _middle(row.get("details", {}).get("interquartile_mean")),
             ]
             rows.append((kind, cells))
-    return table(head, rows)
+    return table(
+        head, rows, "Middle half: the mean of the half of the episodes between the quartiles (interquartile mean)."
+    )
+
+
+def _middle(means: Plain | None) -> str:
+    """The interquartile means of both worlds, one below the other; a contender that was only recorded has none."""
+    return f"<span>{interval(means['physical'])}{interval(means['imagined'])}</span>" if means else interval(None)
 
 
 def _details(row: Plain) -> str:

@@ -83,6 +83,10 @@ def _paired(
     head: Record, physical: Sequence[Record], imagined: Sequence[Record], generator: np.random.Generator
 ) -> Returns:
     real, dream = column(physical, "return"), column(imagined, "return")
+    middle = {
+        world: statistics.interquartile_interval(returns, generator).to_dict()
+        for world, returns in (("physical", real), ("imagined", dream))
+    }
     return Returns(
         name=head["contender"],
         kind=head["kind"],
@@ -97,7 +101,7 @@ def _paired(
         absolute_error=statistics.mean_interval(np.abs(dream - real), generator),
         pearson=statistics.correlation_interval(real, dream, generator),
         spearman=statistics.correlation_interval(real, dream, generator, statistics.spearman),
-        details=dict(head["details"]) | {"interquartile_mean": statistics.interquartile_mean(real)},
+        details=dict(head["details"]) | {"interquartile_mean": middle},
     )
 
 

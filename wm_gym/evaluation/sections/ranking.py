@@ -96,6 +96,7 @@ def judge(records: Sequence[Record], known: Mapping[str, Any], generator: np.ran
         "permutation_p": ranking.permutation_p(physical.mean(1), imagined.mean(1), generator),
         "panel": [_row(name, records, physical[i], imagined[i], generator) for i, name in enumerate(names)],
         "episodes_saved": _saved(physical, imagined, generator),
+        "trained_alone": _trained_alone(records, names, physical, imagined, generator),
         "gates": [],
     }
     twice = 2 * floor["mmrv"].value if np.isfinite(floor["mmrv"].value) else 0.0
@@ -106,6 +107,31 @@ def judge(records: Sequence[Record], known: Mapping[str, Any], generator: np.ran
         gate("mmrv", figures["mmrv"], at_most=twice),
     ]
     return section
+
+
+def _trained_alone(
+    records: Sequence[Record],
+    names: Sequence[str],
+    physical: FloatArray,
+    imagined: FloatArray,
+    generator: np.random.Generator,
+) -> Plain:
+    """The figures and their floor over the trained policies, which are harder to tell apart than those of all kinds."""
+    trained = {record["policy"] for record in records if record["kind"] == "trained"}
+    rows = [row for row, name in enumerate(names) if name in trained]
+    if len(rows) < 3:
+        return untested(f"{len(rows)} trained policies have no order to speak of")
+    real, dream = physical[rows], imagined[rows]
+    span = ranking.return_range(real)
+    if not np.isfinite(span):
+        return untested("all trained policies earn the same in MuJoCo")
+    return {
+        "tested": True,
+        "policies": len(rows),
+        "range": span,
+        **ranking.plain_figures(ranking.rank_panel(real, dream, generator)),
+        "floor": ranking.plain_figures(ranking.self_repeat(real, generator)),
+    }
 
 
 def _lengths(records: Sequence[Record], names: Sequence[str], generator: np.random.Generator) -> Plain | None:
