@@ -1,10 +1,11 @@
 """The parts of a figure, with positions and ticks worked by hand."""
 
 import math
+import re
 
 import pytest
 
-from wm_gym.evaluation import charts
+from wm_gym.evaluation import charts, figures, panel_charts
 from wm_gym.evaluation.charts import Axis
 
 
@@ -50,3 +51,23 @@ def test_labels_stay_below_the_top():
 
 def test_text_is_escaped():
     assert "<script>" not in charts.text(0, 0, "<script>") + charts.circle(0, 0, 1, "x", "<script>")
+
+
+def test_every_kind_has_a_shape_of_its_own_and_axes_have_units():
+    figure = {"value": 1.0, "low": 0.5, "high": 1.5}
+    panel = [
+        {"name": kind, "kind": kind, "physical": figure, "imagined": figure}
+        for kind in ("trained", "scripted", "random", "adversarial")
+    ]
+    drawn = panel_charts.panel_scatter(panel, 500.0)
+    assert drawn.count("<circle") == 2 and drawn.count("<path") == 6  # each on the diagonal, and in the legend
+    shapes = {re.sub("[^A-Za-z]", "", path) for path in re.findall(r' d="([^"]*)"', drawn)}
+    assert shapes == {"MLLLZ", "MhvhZ", "MLLZ"}
+    rows = [
+        {"name": kind, "kind": kind, "physical_returns": [1.0, 2.0], "imagined_returns": [1.0, 3.0]}
+        for kind in figures.KIND_NAMES
+    ]
+    scatter = figures.return_scatter(rows, 500.0)
+    assert scatter.count("<circle") == 3 and scatter.count("<path") == 9
+    for text in ("return in MuJoCo (sum of rewards)", "imagined return (sum of rewards)"):
+        assert text in drawn and text in scatter

@@ -105,6 +105,19 @@ def diamond(x: float, y: float, radius: float, kind: str, title: str = "") -> st
     return f'<path d="{points}" class="{kind}">{_tooltip(title)}</path>'
 
 
+def square(x: float, y: float, radius: float, kind: str, title: str = "") -> str:
+    """A square on its side."""
+    side = radius * 0.9
+    points = f"M{x - side:.1f} {y - side:.1f}h{2 * side:.1f}v{2 * side:.1f}h{-2 * side:.1f}Z"
+    return f'<path d="{points}" class="{kind}">{_tooltip(title)}</path>'
+
+
+def triangle(x: float, y: float, radius: float, kind: str, title: str = "") -> str:
+    """A triangle on its base."""
+    points = f"M{x:.1f} {y - radius:.1f}L{x + radius:.1f} {y + radius:.1f}L{x - radius:.1f} {y + radius:.1f}Z"
+    return f'<path d="{points}" class="{kind}">{_tooltip(title)}</path>'
+
+
 def polyline(points: Sequence[tuple[float, float]], kind: str, title: str = "") -> str:
     """A curve through the points."""
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)

@@ -76,8 +76,8 @@ def return_scatter(contenders: Sequence[Plain], width: float) -> str:
     values = [v for row in drawn for world in ("physical", "imagined") for v in row[f"{world}_returns"]]
     low, high = charts.padded_range(values)
     across, up = Axis(low, high, left, right), Axis(low, high, bottom, top)
-    parts = charts.horizontal_axis(across, bottom, top, "return in MuJoCo", 5)
-    parts += charts.vertical_axis(up, left, right, "imagined return", 5)
+    parts = charts.horizontal_axis(across, bottom, top, "return in MuJoCo (sum of rewards)", 5)
+    parts += charts.vertical_axis(up, left, right, "imagined return (sum of rewards)", 5)
     parts.append(charts.line(left, bottom, right, top, "diagonal"))
     parts.append(
         charts.text((left + right) / 2 - 8, (top + bottom) / 2 - 10, "agreement", "note", "middle", rotate=-45)
@@ -86,13 +86,13 @@ def return_scatter(contenders: Sequence[Plain], width: float) -> str:
     for row in sorted(drawn, key=lambda row: row["kind"] == "imagination"):
         for real, dream in zip(row["physical_returns"], row["imagined_returns"], strict=True):
             title = f"{row['name']}: {shown(real)} in MuJoCo, {shown(dream)} imagined"
-            parts.append(charts.circle(across(real), up(dream), 3.4, f"point {row['kind']}", title))
+            parts.append(_MARKS[row["kind"]](across(real), up(dream), 3.4, f"point {row['kind']}", title))
     kinds = [kind for kind in KIND_NAMES if any(row["kind"] == kind for row in drawn)]
     for number, kind in enumerate(kinds):
         # The corner below the diagonal is where a promise was too small: rarely a crowded place.
         y = bottom - 14 - 19 * (len(kinds) - 1 - number)
         parts.append(charts.text(right - 22, y + 4, KIND_NAMES[kind], f"halo strong {kind}-ink", "end"))
-        parts.append(charts.circle(right - 12, y, 4.5, f"point {kind}"))
+        parts.append(_MARKS[kind](right - 12, y, 4.5, f"point {kind}"))
     return charts.figure(size, size, parts, "Imagined against physical return of each episode", cut(width))
 
 
@@ -102,6 +102,13 @@ KIND_NAMES = {
     "random": "random",
     "behaviour": "the data's behaviour",
 }
+_MARKS = {
+    "imagination": charts.diamond,
+    "control": charts.circle,
+    "random": charts.square,
+    "behaviour": charts.triangle,
+}
+"""A shape for each kind: colours alone say nothing to some."""
 
 
 def error_curves(open_loop: Plain, width: float) -> str:

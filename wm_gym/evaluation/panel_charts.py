@@ -18,27 +18,36 @@ def panel_scatter(panel: Sequence[Plain], width: float) -> str:
     ends = [row[world][end] for row in panel for world in ("physical", "imagined") for end in ("low", "high")]
     low, high = charts.padded_range(ends)
     across, up = Axis(low, high, left, right), Axis(low, high, bottom, top)
-    parts = charts.horizontal_axis(across, bottom, top, "mean return in MuJoCo", 5)
-    parts += charts.vertical_axis(up, left, right, "mean imagined return", 5)
+    parts = charts.horizontal_axis(across, bottom, top, "mean return in MuJoCo (sum of rewards)", 5)
+    parts += charts.vertical_axis(up, left, right, "mean imagined return (sum of rewards)", 5)
     parts.append(charts.line(left, bottom, right, top, "diagonal"))
     for row in panel:
-        real, dream, kind = row["physical"], row["imagined"], _kind(row)
+        real, dream, kind = row["physical"], row["imagined"], _tone(row["kind"])
         x, y = across(real["value"]), up(dream["value"])
         parts.append(charts.line(across(real["low"]), y, across(real["high"]), y, f"thin {kind}"))
         parts.append(charts.line(x, up(dream["low"]), x, up(dream["high"]), f"thin {kind}"))
-        mark = charts.circle if kind == "panel-trained" else charts.diamond
         title = f"{row['name']}: {shown(real['value'])} in MuJoCo, {shown(dream['value'])} imagined"
-        parts.append(mark(x, y, 4.5, f"mark {kind}", title))
-    legend = [("panel-trained", "trained in MuJoCo", charts.circle), ("panel-other", "not trained", charts.diamond)]
-    for number, (kind, name, mark) in enumerate(legend):
-        y = bottom - 34 + 19 * number
+        parts.append(_KINDS[row["kind"]][1](x, y, 4.5, f"mark {kind}", title))
+    present = [kind for kind in _KINDS if any(row["kind"] == kind for row in panel)]
+    for number, kind in enumerate(present):
+        name, mark = _KINDS[kind]
+        y = bottom - 15 - 19 * (len(present) - 1 - number)
         parts.append(charts.text(right - 22, y + 4, name, "halo strong", "end"))
-        parts.append(mark(right - 12, y, 4.5, f"mark {kind}"))
+        parts.append(mark(right - 12, y, 4.5, f"mark {_tone(kind)}"))
     return charts.figure(width, width, parts, "Mean return of each policy in both worlds", cut(width))
 
 
-def _kind(row: Plain) -> str:
-    return "panel-trained" if row["kind"] == "trained" else "panel-other"
+_KINDS = {
+    "trained": ("trained in MuJoCo", charts.circle),
+    "scripted": ("scripted", charts.diamond),
+    "random": ("random", charts.square),
+    "adversarial": ("adversarial", charts.triangle),
+}
+"""Of policies: what the legend calls them, and their shape."""
+
+
+def _tone(kind: str) -> str:
+    return "panel-trained" if kind == "trained" else "panel-other"
 
 
 def response_curves(response: Plain, width: float) -> str:
