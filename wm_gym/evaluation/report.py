@@ -17,7 +17,7 @@ from wm_gym.evaluation.charts import shown
 from wm_gym.evaluation.returns import Pooled, Returns
 from wm_gym.types import TaskSpec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Plain = dict[str, Any]
 
