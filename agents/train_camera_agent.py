@@ -13,13 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from wm_gym.config import REQUIRED, run_program
-from wm_gym.envs import LatentObservation, WorldModelEnv
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.evaluation.returns import FIRST_SEED
@@ -27,7 +25,7 @@ from wm_gym.evaluation.statistics import mean_interval
 from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.physics.pixels import make_pixels
-from wm_gym.policies.latent_training import LatentLearnConfig, PixelLearner, latent_returns, learn_in_latents
+from wm_gym.policies.latent_training import LatentLearnConfig, PixelLearner, learn_in_latents, try_everywhere
 
 METHODS = {"imagination": "PPO in latent imagination", "physics": "PPO with CnnPolicy in MuJoCo"}
 WHERE = {
@@ -125,33 +123,18 @@ def _show(trial: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
 def _imagine(
     config: CameraAgentConfig, trained: TrainedModel, output: Path
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Train in latent imagination, then try the policy in both worlds.
-
-    In imagination it is tried twice: on the latent states that were imagined, and on those that a filter makes of the
-    frames drawn of them, as it will make them of a camera's. What is lost between the two is what filtering costs.
-    """
+    """Train in latent imagination, then try the policy in both worlds."""
     steps = 2_000_000 if config.steps is None else config.steps
     plan = LatentLearnConfig(steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma)
     with _bar(steps) as progress:
         result = learn_in_latents(trained, plan, progress)
     result.policy.save(output / "policy")
-    worlds: dict[str, Callable[[], gym.Env[Any, Any]]] = {
-        "imagined": lambda: WorldModelEnv(trained, obs_type="latent"),
-        "refiltered": lambda: LatentObservation(WorldModelEnv(trained, obs_type="image"), trained),
-    }
-    if trained.task.env_id is not None:
-        worlds["physical"] = lambda: LatentObservation(make_pixels(trained.task), trained)
-    returns = {}
-    for name, make in worlds.items():
-        env = make()
-        returns[name] = latent_returns(env, result.policy, config.episodes, FIRST_SEED)
-        env.close()
     figures: dict[str, Any] = {
         "steps": steps,
         "training_seconds": round(result.wall_seconds, 1),
         "steps_per_second": round(result.steps_per_second, 1),
     }
-    return figures, returns
+    return figures, try_everywhere(trained, result.policy, config.episodes, FIRST_SEED)
 
 
 def _control(

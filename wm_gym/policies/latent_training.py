@@ -14,8 +14,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
+from wm_gym.envs import LatentObservation, WorldModelEnv
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.models import TrainedModel
+from wm_gym.physics.pixels import make_pixels
 from wm_gym.policies.learners import FallingRate, build_learner, export_policy
 from wm_gym.policies.policy import Policy
 
@@ -108,6 +110,29 @@ class PixelLearner:
                 total, done = total + float(reward[0]), bool(ended[0])
             earned.append(total)
         return np.array(earned)
+
+
+def try_everywhere(trained: TrainedModel, policy: Policy, episodes: int, first_seed: int) -> dict[str, np.ndarray]:
+    """Returns (episodes,) of a policy on latent vectors, by world, one episode for each seed from ``first_seed``.
+
+    ``imagined`` acts on the latent states that are imagined, ``refiltered`` on those that a filter makes of the frames
+    drawn of them, as it will of a camera's: what is lost between the two is what filtering costs. ``physical``, where
+    there is a simulator, is MuJoCo seen through the camera.
+    """
+    worlds: dict[str, Callable[[], gym.Env[Any, Any]]] = {
+        "imagined": lambda: WorldModelEnv(trained, obs_type="latent"),
+        "refiltered": lambda: LatentObservation(WorldModelEnv(trained, obs_type="image"), trained),
+    }
+    if trained.task.env_id is not None:
+        worlds["physical"] = lambda: LatentObservation(make_pixels(trained.task), trained)
+    found = {}
+    for name, make in worlds.items():
+        env = make()
+        try:
+            found[name] = latent_returns(env, policy, episodes, first_seed)
+        finally:
+            env.close()
+    return found
 
 
 def latent_returns(env: gym.Env[Any, Any], policy: Policy, episodes: int, first_seed: int) -> np.ndarray:
