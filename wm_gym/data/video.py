@@ -54,18 +54,66 @@ def write_video(path: Path | str, frames: FrameArray, fps: int) -> None:
     _check_frames(path, frames, fps)
     with replacing(path) as partial, _written(path), av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        context = stream.codec_context
-        # One thread: frames are small, recording runs in several processes, and the bytes do not depend on the machine.
-        context.gop_size, context.max_b_frames, context.thread_count = KEYFRAME_INTERVAL, 0, 1
-        # No macroblock tree: it spends fewer bits on what moves, and its AVX-512 code gave other bytes, once in fifty
-        # videos, on a busy virtual machine. Without it two recordings of one seed are one recording.
-        context.options = {"crf": str(CRF), "preset": "veryfast", "mbtree": "0", "rc-lookahead": "0"}
+        _set_up(stream.codec_context, frames.shape[2], frames.shape[1])
         convert = VideoReformatter()
         for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(convert.reformat(picture, format="yuv420p", interpolation=EXACT_COLOURS)))
+            container.mux(stream.encode(_as_picture(convert, frame)))
         container.mux(stream.encode())
+
+
+def _set_up(context: Any, width: int, height: int) -> None:
+    """The encoder's settings."""
+    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+    # One thread: frames are small, recording runs in several processes, and the bytes do not depend on the machine.
+    context.gop_size, context.max_b_frames, context.thread_count = KEYFRAME_INTERVAL, 0, 1
+    # No macroblock tree: it spends fewer bits on what moves, and its AVX-512 code gave other bytes, once in fifty
+    # videos, on a busy virtual machine. Without it two recordings of one seed are one recording.
+    context.options = {"crf": str(CRF), "preset": "veryfast", "mbtree": "0", "rc-lookahead": "0"}
+
+
+def _as_picture(convert: VideoReformatter, frame: FrameArray) -> av.VideoFrame:
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    return convert.reformat(picture, format="yuv420p", interpolation=EXACT_COLOURS)
+
+
+class LiveVideo:
+    """Frames as their recording would hold them, one by one: what was learnt from video looks at nothing else.
+
+    Chroma at half resolution and the encoder's rounding change a frame by a level or two, but a target of three pixels
+    by much more, and where one of a code's points lies entirely.
+    """
+
+    def __init__(self, fps: int) -> None:
+        """Begin a video.
+
+        Args:
+            fps: of the recordings, nominal: the encoder spends its bits by it.
+        """
+        self._fps = fps
+        self._encoder: Any = None
+        self._decoder: Any = av.CodecContext.create("h264", "r")
+        self._decoder.thread_count = 1
+        self._convert = VideoReformatter()
+
+    def pass_on(self, frame: FrameArray) -> FrameArray:
+        """The frame (H, W, 3) uint8 RGB that a recording would give back.
+
+        Raises:
+            DataError: the frame cannot be stored.
+        """
+        if self._encoder is None:
+            _check_frames(Path("live"), frame[None], self._fps)
+            self._encoder = av.CodecContext.create("libx264", "w")
+            self._encoder.time_base = Fraction(1, self._fps)
+            _set_up(self._encoder, frame.shape[1], frame.shape[0])
+            # The same bits, but none is held back.
+            self._encoder.options = {**self._encoder.options, "tune": "zerolatency"}
+        packets = self._encoder.encode(_as_picture(self._convert, frame))
+        decoded = [picture for packet in packets for picture in self._decoder.decode(packet)]
+        if len(decoded) != 1:
+            raise DataError("this build of x264 holds frames back: LiveVideo cannot be used with it")
+        picture = self._convert.reformat(decoded[0], format="rgb24", interpolation=EXACT_COLOURS)
+        return np.asarray(picture.to_ndarray().astype(np.uint8, copy=False))
 
 
 def read_video(path: Path | str, start: int = 0, count: int | None = None) -> FrameArray:

@@ -10,12 +10,14 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from wm_gym.data.lerobot import nominal_fps
+from wm_gym.data.video import LiveVideo
 from wm_gym.envs.frames import STATE, as_pictures, checked_frames
 from wm_gym.envs.spaces import batched_actions
 from wm_gym.errors import ConfigError, ObservationError
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.models.device import usable_device
-from wm_gym.types import LatentState, Observation
+from wm_gym.types import FrameArray, LatentState, Observation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,7 +30,11 @@ class LatentObservation(gym.Wrapper[Array, Array, Any, Array]):
     """
 
     def __init__(
-        self, env: gym.Env[Any, Array], model: str | Path | TrainedModel, device: str | torch.device = "cpu"
+        self,
+        env: gym.Env[Any, Array],
+        model: str | Path | TrainedModel,
+        device: str | torch.device = "cpu",
+        live: bool = True,
     ) -> None:
         """Wrap a real environment.
 
@@ -38,6 +44,8 @@ class LatentObservation(gym.Wrapper[Array, Array, Any, Array]):
                 all of them in an empty mapping: what they would have shown is imagined.
             model: name of a shipped model, a model folder, or a loaded model.
             device: where the model runs.
+            live: frames come from a camera, and are looked at as a recording would hold them, since that is what the
+                model has learnt from; False for frames that come from a video, or are imagined.
 
         Raises:
             ModelError: the model does not exist, or offers no latent observation.
@@ -46,6 +54,8 @@ class LatentObservation(gym.Wrapper[Array, Array, Any, Array]):
         super().__init__(env)
         trained = model if isinstance(model, TrainedModel) else load_model(model)
         self._device = usable_device(device)
+        self._live = live
+        self._videos: dict[str, LiveVideo] = {}
         self._model = trained.to(self._device).model
         if not self._model.cameras:
             raise ConfigError(f"a model of family {self._model.family!r} looks through no camera")
@@ -68,7 +78,7 @@ class LatentObservation(gym.Wrapper[Array, Array, Any, Array]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Begin an episode of the real environment, and to filter: (D,) float32 and the environment's own info."""
-        self._latent = None
+        self._latent, self._videos = None, {}
         observation, info = self.env.reset(seed=seed, options=options)
         with torch.no_grad():
             self._latent = self._model.observe(None, None, self._encode(observation))
@@ -96,7 +106,7 @@ class LatentObservation(gym.Wrapper[Array, Array, Any, Array]):
             if camera.name in given:
                 place = f"the environment's frame of camera {camera.name!r}"
                 checked = checked_frames(given[camera.name], (camera.height, camera.width, 3), place)
-                frames[camera.name] = as_pictures(checked[:, 0], self._device)
+                frames[camera.name] = as_pictures(self._seen(camera.name, checked[:, 0]), self._device)
         sensed = "state" in model.obs_types and STATE in given
         state = torch.from_numpy(np.array(given[STATE], np.float32)[None]).to(self._device) if sensed else None
         if not given and self._latent is not None:
@@ -107,6 +117,13 @@ class LatentObservation(gym.Wrapper[Array, Array, Any, Array]):
                 f"{', '.join(camera.name for camera in model.cameras)}"
             )
         return model.encode(Observation(state, frames))
+
+    def _seen(self, camera: str, frames: FrameArray) -> FrameArray:
+        """The frame (1, H, W, 3) of a camera, as a recording of this episode would hold it."""
+        if not self._live:
+            return frames
+        video = self._videos.setdefault(camera, LiveVideo(nominal_fps(self._model.task.control_dt)))
+        return video.pass_on(frames[0])[None]
 
     def _vector(self) -> Array:
         vector: Array = self._model.vector(self.latent)[0].cpu().numpy().copy()

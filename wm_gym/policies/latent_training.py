@@ -121,7 +121,7 @@ def try_everywhere(trained: TrainedModel, policy: Policy, episodes: int, first_s
     """
     worlds: dict[str, Callable[[], gym.Env[Any, Any]]] = {
         "imagined": lambda: WorldModelEnv(trained, obs_type="latent"),
-        "refiltered": lambda: LatentObservation(WorldModelEnv(trained, obs_type="image"), trained),
+        "refiltered": lambda: LatentObservation(WorldModelEnv(trained, obs_type="image"), trained, live=False),
     }
     if trained.task.env_id is not None:
         worlds["physical"] = lambda: LatentObservation(make_pixels(trained.task), trained)
