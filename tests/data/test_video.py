@@ -2,7 +2,7 @@ import av
 import numpy as np
 import pytest
 
-from wm_gym.data.video import frame_times, inspect_video, join_videos, read_video, write_video
+from wm_gym.data.video import LiveVideo, frame_times, inspect_video, join_videos, read_video, write_video
 from wm_gym.errors import DataError
 
 
@@ -25,6 +25,17 @@ def test_the_bytes_depend_on_the_frames_alone(tmp_path, film):
     assert written == (tmp_path / "b.mp4").read_bytes()
     settings = written[written.index(b"options: ") :].split(b"\0")[0].decode("ascii", "ignore").split()
     assert set(settings) >= {"mbtree=0", "threads=1", "bframes=0"}
+
+
+def test_a_live_camera_shows_what_its_recording_would_hold(tmp_path, film):
+    frames = film(40)
+    write_video(tmp_path / "a.mp4", frames, fps=50)
+    live = LiveVideo(50)
+    first = live.pass_on(frames[0])
+    assert first.shape == frames[0].shape and first.dtype == np.uint8
+    assert np.array_equal(np.stack([first, *live.pass_all(frames[1:])]), read_video(tmp_path / "a.mp4"))
+    with pytest.raises(DataError):
+        LiveVideo(50).pass_on(frames[0].astype(float))
 
 
 def test_colours_keep_their_places(tmp_path):

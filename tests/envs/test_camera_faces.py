@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
+from wm_gym.data.video import LiveVideo
 from wm_gym.envs import WorldModelEnv, WorldModelVectorEnv
 from wm_gym.envs.frames import side_by_side
 from wm_gym.envs.sb3 import WorldModelVecEnv
@@ -98,12 +99,14 @@ def test_a_start_from_the_users_own_frame(seen_dot, moving_dot):
     named, _ = env.reset(seed=0, options={"observation": {"eye": frame}})
     assert np.array_equal(shown, named)
     model = seen_dot.model
-    code = model.coders.encode("eye", torch.from_numpy(frame[None]).permute(0, 3, 1, 2) / 255, 1, torch.device("cpu"))
+    held = LiveVideo(10).pass_on(frame)[None]
+    code = model.coders.encode("eye", torch.from_numpy(held).permute(0, 3, 1, 2) / 255, 1, torch.device("cpu"))
     assert np.allclose(shown[:3], model.normalizer.observation(code)[0], atol=1e-5)
     film, actions = moving_dot.frames(np.linspace(0, 0.5, 4)), np.full((3, 1), 0.2, np.float32)
     after, _ = env.reset(seed=0, options={"observations": film, "actions": actions})
     last, _ = env.reset(seed=0, options={"observation": film[-1]})
-    assert np.allclose(after[:3], last[:3], atol=1e-4) and not np.allclose(after[3:], last[3:], atol=1e-3)
+    # The same frame as a video's fourth and as its first: the encoder's rounding differs by a level.
+    assert np.allclose(after[:3], last[:3], atol=5e-3) and not np.allclose(after[3:], last[3:], atol=1e-3)
     envs = WorldModelVectorEnv(2, seen_dot, obs_type="latent")
     both, _ = envs.reset(seed=0, options={"observation": np.stack([film[-1], frame])})
     assert np.allclose(both[1], shown, atol=1e-4)

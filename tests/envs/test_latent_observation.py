@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from wm_gym.data.video import read_video, write_video
 from wm_gym.envs import LatentObservation, WorldModelEnv
 from wm_gym.errors import ConfigError, ObservationError
 
@@ -46,6 +47,23 @@ def test_it_filters_frames_into_what_the_imagination_shows(seen_dot, moving_dot)
     after, _ = imagined.reset(seed=0, options={"observations": np.stack(film), "actions": actions})
     assert np.allclose(seen[-1], after, atol=1e-4)
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_a_live_camera_is_looked_at_as_its_recording_would_be(seen_dot, moving_dot, tmp_path):
+    acts = np.array([[0.5], [-0.2], [0.9]], np.float32)
+    real = Filmed(moving_dot)
+    film = np.stack([real.reset()[0], *(real.step(action)[0] for action in acts)])
+    write_video(tmp_path / "film.mp4", film, fps=10)
+    held = iter(read_video(tmp_path / "film.mp4"))
+    recorded = LatentObservation(Filmed(moving_dot, shape=lambda frame: next(held)), seen_dot, live=False)
+    live = LatentObservation(Filmed(moving_dot), seen_dot)
+    for _ in range(2):  # a new episode begins a new video
+        one, _ = live.reset()
+        many = [one, *(live.step(action)[0] for action in acts)]
+    wanted = [recorded.reset()[0], *(recorded.step(action)[0] for action in acts)]
+    assert np.array_equal(many, wanted)
+    plain = LatentObservation(Filmed(moving_dot), seen_dot, live=False)
+    assert not np.array_equal(plain.reset()[0], one)
 
 
 def test_where_a_camera_is_missing_the_model_imagines(seen_dot, moving_dot):

@@ -115,6 +115,10 @@ class LiveVideo:
         picture = self._convert.reformat(decoded[0], format="rgb24", interpolation=EXACT_COLOURS)
         return np.asarray(picture.to_ndarray().astype(np.uint8, copy=False))
 
+    def pass_all(self, frames: FrameArray) -> FrameArray:
+        """The same of frames (T, H, W, 3) that follow one another."""
+        return np.stack([self.pass_on(frame) for frame in frames])
+
 
 def read_video(path: Path | str, start: int = 0, count: int | None = None) -> FrameArray:
     """Decode frames ``start`` to ``start + count`` (to the end if None).

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wm_gym.data.lerobot import nominal_fps
+from wm_gym.data.video import LiveVideo
 from wm_gym.envs.spaces import batched_numbers
 from wm_gym.errors import ConfigError, ObservationError
 from wm_gym.models import WorldModel
@@ -42,6 +44,7 @@ def frame_context(
     Args:
         options: holds ``observation``, or ``observations`` and ``actions`` of a context. An observation is the frame of
             one camera, or a mapping of camera names (and ``state``) to frames; a camera that is left out is imagined.
+            Frames are looked at as a recording would hold them.
         model: with cameras.
         camera: whose frame is meant where no name is given; None for the model's first.
         rows: how many environments start.
@@ -62,7 +65,9 @@ def frame_context(
     for spec in model.cameras:
         if spec.name in given:
             place = f"options[{option!r}] of camera {spec.name!r}"
-            films[spec.name] = checked_frames(given[spec.name], (spec.height, spec.width, 3), place, length, rows)
+            checked = checked_frames(given[spec.name], (spec.height, spec.width, 3), place, length, rows)
+            fps = nominal_fps(model.task.control_dt)
+            films[spec.name] = np.stack([LiveVideo(fps).pass_all(film) for film in checked])
     known = {*(spec.name for spec in model.cameras), STATE}
     if unknown := [name for name in given if name not in known]:
         raise ObservationError(f"options[{option!r}] names {unknown[0]!r}; this model knows {', '.join(sorted(known))}")
