@@ -76,6 +76,7 @@ def _method(result: dict[str, Any]) -> str:
 def _row(result: dict[str, Any]) -> dict[str, Any]:
     figures = result["trial"][result["algorithm"]]
     imagined = figures["imagined"] if result["world"] == "imagination" else None
+    filtering = figures.get("filtering_costs")
     return {
         "method": _method(result),
         "world": result["world"],
@@ -88,6 +89,7 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
         "imagined_return": imagined["value"] if imagined else None,
         "wall_seconds": result["wall_seconds"],
         "episode_returns": figures["physical_returns"],
+        **({} if filtering is None else {"filtering_costs": filtering}),
     }
 
 

@@ -121,6 +121,9 @@ def render_table(content: Mapping[str, Any]) -> str:
         if len(rows) > 1:
             lines.append(_mean_line(method, rows))
     lines += ["", f"`{content['command']}` on {_words(content['machine'])}.", ""]
+    if costs := [row["filtering_costs"] for row in content["rows"] if "filtering_costs" in row]:
+        said = ", ".join(f"{cost['value']:.1%} [{cost['low']:.1%}, {cost['high']:.1%}]" for cost in costs)
+        lines += [f"Filtering drawn frames instead of imagining on costs {said} of the imagined return.", ""]
     return "\n".join(lines)
 
 

@@ -82,6 +82,7 @@ def test_agents_of_both_worlds_share_a_table(model, tmp_path):
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["PPO in latent imagination", "PPO with CnnPolicy in MuJoCo"]
     assert [row["real_steps"] for row in rows] == [100, 64] and rows[1]["imagined_return"] is None
+    assert "filtering_costs" in rows[0] and "filtering_costs" not in rows[1]
 
 
 def test_a_model_without_a_camera_is_refused(tmp_path):
