@@ -49,6 +49,9 @@ class CameraAgentConfig:
     seed: int = field(default=0, metadata={"help": "of weights, draws and rollouts"})
     start: str = field(default="initial", metadata={"help": "imagination begins at initial or any recorded moments"})
     horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the task's episode limit"})
+    noise: float = field(
+        default=0.0, metadata={"help": "on what it sees in imagination, in units of what filtering adds; try 1"}
+    )
     gamma: float = field(default=0.97, metadata={"help": "discount of a step in imagination"})
     episodes: int = field(default=20, metadata={"help": f"of the trial, seeds from {FIRST_SEED}"})
     threads: int = field(default=0, metadata={"help": "torch threads; 0 leaves torch's own choice"})
@@ -125,7 +128,9 @@ def _imagine(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train in latent imagination, then try the policy in both worlds."""
     steps = 2_000_000 if config.steps is None else config.steps
-    plan = LatentLearnConfig(steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma)
+    plan = LatentLearnConfig(
+        steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma, config.noise
+    )
     with _bar(steps) as progress:
         result = learn_in_latents(trained, plan, progress)
     result.policy.save(output / "policy")
