@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import torch
 
 from wm_gym.data.episodes import Dataset
 from wm_gym.evaluation import identity
@@ -99,6 +100,7 @@ def describe_data(trained: TrainedModel, dataset: Dataset | None, kept: Sequence
     known = dict(trained.manifest.get("dataset", {}))
     found: Plain = {name: known.get(name) for name in ("sha256", "episodes", "steps", "split", "origin")}
     found["licence"] = trained.manifest.get("licence")
+    found["coverage"] = coverage(trained, [e for group in kept if group.world == "physics" for e in group.episodes])
     if dataset is None:
         return found | {"leak_check": "not made: dataset=FOLDER was not given"}
     ours = {_start(episode) for group in kept if group.world == "physics" for episode in group.episodes}
@@ -110,6 +112,16 @@ def describe_data(trained: TrainedModel, dataset: Dataset | None, kept: Sequence
         "shared_starts": shared,
         "leak_check": f"{shared} of {len(dataset)} recorded episodes begin where an episode of this report begins",
     }
+
+
+def coverage(trained: TrainedModel, episodes: Sequence[Episode]) -> Plain | None:
+    """The share of MuJoCo's steps in this report that look like the recorded ones; None where there are none."""
+    if not episodes:
+        return None
+    states = torch.from_numpy(np.concatenate([episode.observations[1:] for episode in episodes])).float()
+    actions = torch.from_numpy(np.concatenate([episode.actions for episode in episodes])).float()
+    inside = trained.support.contains(states, actions)
+    return {"physical_steps": len(inside), "share_like_the_recorded": float(inside.float().mean())}
 
 
 def behaviour_returns(trained: TrainedModel, dataset: Dataset | None, generator: np.random.Generator) -> list[Returns]:
