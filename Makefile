@@ -72,10 +72,9 @@ $(REPORT)/report.html: | $(DEMO)/agent/result.json
 
 # --- the same from pixels alone: the shipped camera model is acted in, tried in MuJoCo from the camera, and filmed ---
 
-robot ?= reacher
-CAMERA = outputs/demo_camera/$(robot)
+CAMERA = outputs/demo_camera
 # Who acted in the recording that the shipped model was fitted to. Episodes are longer than what is shown and imagined.
-FILMED = task=$(robot) task.max_episode_steps=100 \
+FILMED = task=reacher task.max_episode_steps=100 \
 	'behaviours={random:0.25,smooth:0.25,half_trained:0.25,noisy_half_trained:0.25}'
 
 demo-camera: $(INSTALLED)
@@ -83,7 +82,7 @@ demo-camera: $(INSTALLED)
 	@echo; echo "The demo is complete: watch $(CAMERA)/video/film.mp4 (physics, imagination, difference)"
 
 plan-camera:
-	@echo "From 64 x 64 pixels alone, on $(robot), with the shipped model $(robot)_camera, without a GPU:"
+	@echo "From 64 x 64 pixels alone, on Reacher, with the shipped model reacher_camera, without a GPU:"
 	@echo "  1. record 15,000 steps in MuJoCo with its camera, to judge by   1 minute"
 	@echo "  2. train PPO in latent imagination, then try it in MuJoCo       4 minutes"
 	@echo "  3. film the imagination beside the physics, and measure         3 minutes"
@@ -98,11 +97,11 @@ $(CAMERA)/held_out/result.json: | $(CAMERA)/shown/result.json
 
 $(CAMERA)/agent/result.json: | $(CAMERA)/held_out/result.json
 	@echo; echo "2/3 train in latent imagination"
-	@$(RUN) agents/train_camera_agent.py model=$(robot)_camera seed=0 output=$(CAMERA)/agent
+	@$(RUN) agents/train_camera_agent.py model=reacher_camera seed=0 output=$(CAMERA)/agent
 
 $(CAMERA)/video/result.json: | $(CAMERA)/agent/result.json
 	@echo; echo "3/3 film"
-	@$(RUN) benchmarks/measure_video.py model=$(robot)_camera train=$(CAMERA)/shown dataset=$(CAMERA)/held_out \
+	@$(RUN) benchmarks/measure_video.py model=reacher_camera train=$(CAMERA)/shown dataset=$(CAMERA)/held_out \
 		output=$(CAMERA)/video
 
 # --- from logs alone: a robot with secrets, and the same agent trained in five worlds, in small ---

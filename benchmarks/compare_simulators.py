@@ -232,7 +232,7 @@ def determined(config: Settings) -> dict[str, Any]:
 def claim(config: Settings, output: Path) -> None:
     """Mark the folder as this comparison's, or refuse another's."""
     path, mine = output / "settings.json", determined(config)
-    if path.exists() and (theirs := read_json(path)) != mine:
+    if path.exists() and (theirs := {"rounds": 1} | read_json(path)) != mine:
         other = next(name for name in mine if theirs.get(name) != mine[name])
         raise ConfigError(f"{output} holds a comparison with {other}={theirs.get(other)}: choose another output")
     write_json(path, mine)
@@ -289,16 +289,19 @@ def log(config: Settings, task: TaskSpec, secret: Alteration, memory: int, outpu
     recipe = Recipe(round(steps_of(config, task) / config.rounds), 0, config.behaviours, policies)
     recipe.quotas()
     _log_round(task, secret, recipe, memory, folder, 0)
-    for number in range(2, config.rounds + 1):
-        place, name = output / "rounds" / str(number), f"learnt_{number}"
-        dataset = import_logs(folder, task, memory, place / "data", command_line())
+    acting_in = {number: (f"learnt_{number}", f"noisy_learnt_{number}") for number in range(2, config.rounds + 1)}
+    for number, (name, noisy) in acting_in.items():
+        place = output / "rounds" / str(number)
+        # Called again, it finds the logs of later rounds there.
+        later = [behaviour for other, names in acting_in.items() if other >= number for behaviour in names]
+        dataset = import_logs(folder, task, memory, place / "data", command_line(), later)
         train(fit_config(config, dataset.folder, place / "model"))
         agent = training(
             config, task, secret, memory, dataset.folder, "imagination", number, place / "agent", place / "model"
         )
         train_all([replace(agent, episodes=2)], 1, lambda done: None)
         acting = partial(load_policy, place / "agent" / "policy")
-        shares = {name: 0.5, f"noisy_{name}": 0.5}
+        shares = {name: 0.5, noisy: 0.5}
         _log_round(task, secret, Recipe(recipe.num_steps, 0, shares, {name: acting}), memory, folder, memory)
     return folder
 

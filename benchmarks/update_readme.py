@@ -31,7 +31,9 @@ ZOO_HORIZONS = (1, 10, 50, 100)
 VIDEO_HORIZONS = (1, 10, 25, 50)
 VIDEO_ROWS = {
     "imagination": "imagined frames",
+    "shuffled actions": "imagined under other actions",
     "last frame": "the last frame shown",
+    "mean frame": "the mean frame",
     "true frames": "true frames: the read-out's own error",
 }
 SEED = 0
@@ -330,7 +332,7 @@ def render_verdicts(results: Path) -> str:
 
 
 def render_video(results: Path) -> str:
-    """Three rows for each robot: how far off it is in imagined pictures, and in those of who knows no dynamics.
+    """Some rows for each robot: how far off it is in imagined pictures, and in those of who knows no dynamics.
 
     Raises:
         DataError: there is no video benchmark to show, or a file is damaged.

@@ -55,6 +55,9 @@ def test_in_a_second_round_what_was_learnt_acts_and_is_logged(tmp_path):
     assert json.loads((output / "result.json").read_text())["logs"]["steps"] == 600
     header = (output / "logs" / "learnt_2-000000.csv").read_text().splitlines()[0].split(",")
     assert len([name for name in header if name.startswith("x")]) == 10, "what the agent remembers is no observation"
+    again = run(*settings, "seeds=[0,1]", f"output={output}")
+    assert again.returncode == 0, "a seed more finds the logs of all rounds, and goes on: " + again.stderr
+    assert json.loads((output / "result.json").read_text())["table"][0]["seeds"] == 2
 
 
 @pytest.mark.slow

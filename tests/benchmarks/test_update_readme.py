@@ -257,7 +257,7 @@ def test_a_camera_model_stands_beside_the_last_frame_and_the_read_outs_own_error
     assert found.returncode == 1 and "holds no video_*.json" in found.stderr
 
     def films(scale):
-        names = ("imagination", "last frame", "true frames")
+        names = ("imagination", "last frame", "true frames", "shuffled actions", "mean frame")
         return {
             name: {"position": {"value": scale * (place + 1), "low": scale, "high": 10.0 * scale}}
             for place, name in enumerate(names)

@@ -1,3 +1,5 @@
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -62,6 +64,8 @@ def test_a_live_camera_is_looked_at_as_its_recording_would_be(seen_dot, moving_d
         many = [one, *(live.step(action)[0] for action in acts)]
     wanted = [recorded.reset()[0], *(recorded.step(action)[0] for action in acts)]
     assert np.array_equal(many, wanted)
+    copied = copy.deepcopy(live)
+    assert np.allclose(copied.step(acts[0])[0], live.step(acts[0])[0], atol=0.05)  # its video begins anew
     plain = LatentObservation(Filmed(moving_dot), seen_dot, live=False)
     assert not np.array_equal(plain.reset()[0], one)
 

@@ -108,8 +108,9 @@ class LiveVideo:
             _set_up(self._encoder, frame.shape[1], frame.shape[0])
             # The same bits, but none is held back.
             self._encoder.options = {**self._encoder.options, "tune": "zerolatency"}
-        packets = self._encoder.encode(_as_picture(self._convert, frame))
-        decoded = [picture for packet in packets for picture in self._decoder.decode(packet)]
+        with _written(Path("live")):
+            packets = self._encoder.encode(_as_picture(self._convert, frame))
+            decoded = [picture for packet in packets for picture in self._decoder.decode(packet)]
         if len(decoded) != 1:
             raise DataError("this build of x264 holds frames back: LiveVideo cannot be used with it")
         picture = self._convert.reformat(decoded[0], format="rgb24", interpolation=EXACT_COLOURS)

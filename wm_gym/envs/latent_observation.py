@@ -69,6 +69,10 @@ class LatentObservation(gym.Wrapper[Array, Array, Any, Array]):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         self._latent: LatentState | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy begins a new video: an encoder cannot be copied."""
+        return {**self.__dict__, "_videos": {}}
+
     @property
     def latent(self) -> LatentState:
         """The filtered latent state, one row."""

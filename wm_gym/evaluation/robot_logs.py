@@ -7,7 +7,7 @@ before it, which may still be under way; the command given there and its reward;
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -108,10 +108,21 @@ def column_map(task: TaskSpec, memory: int) -> ColumnMap:
     )
 
 
-def import_logs(folder: Path, task: TaskSpec, memory: int, output: Path, command: str) -> Dataset:
-    """The logs as a dataset, by nothing but their map."""
+def import_logs(
+    folder: Path, task: TaskSpec, memory: int, output: Path, command: str, without: Collection[str] = ()
+) -> Dataset:
+    """The logs as a dataset, by nothing but their map.
+
+    Args:
+        folder: of the CSV files.
+        task: of which they tell.
+        memory: commands before each moment that were logged beside it.
+        output: folder of the dataset.
+        command: that made it.
+        without: behaviours that are left out: those that acted later.
+    """
     columns = column_map(task, memory)
-    files = log_files(folder)
+    files = [path for path in log_files(folder) if path.stem.rpartition("-")[0] not in without]
     logs = read_logs(files, columns)
     recipe = {"columns": asdict(columns), "source": [file_hash(path) for path in files]}
     robot = task_of(logs, columns, task.control_dt, observation_map_of(logs, columns))

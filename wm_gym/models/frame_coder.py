@@ -124,8 +124,8 @@ class FrameCoder(nn.Module):
 
     def encode(self, frames: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, E)."""
+        whitened = F.pad(self.whiten(frames - self.background), self._padding)
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=frames.is_cuda):
-            whitened = F.pad(self.whiten(frames - self.background), self._padding)
             first, *others = self.convolutions
             fine = F.silu(first(whitened.contiguous(memory_format=torch.channels_last)))
             points = self._look(torch.cat([F.avg_pool2d(whitened, 2), fine], 1))
@@ -140,7 +140,8 @@ class FrameCoder(nn.Module):
         strength = _SHARPNESS * self.attention(features).float()
         share = strength.flatten(2).softmax(-1).unflatten(2, strength.shape[2:])
         columns, rows = _axis(strength.shape[3], share.device), _axis(strength.shape[2], share.device)
-        return torch.cat([share.sum(2) @ columns, share.sum(3) @ rows], -1)
+        # No matrix product: on a GPU it would be rounded to eight bits, and with it the place.
+        return torch.cat([(share.sum(2) * columns).sum(-1), (share.sum(3) * rows).sum(-1)], -1)
 
     def _blobs(self, points: Tensor, height: int, width: int) -> Tensor:
         """Points (B, 2 P) drawn as blobs: (B, P, height, width)."""
