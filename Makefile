@@ -16,7 +16,7 @@ REPORT = $(DEMO)/report$(if $(filter-out committed,$(control)),_control_$(contro
 help:
 	@echo "make demo       record a robot arm, learn it, train in imagination, compare with MuJoCo: about 10 minutes"
 	@echo "                (control=run also trains the policy in MuJoCo that the report compares with)"
-	@echo "make demo-camera  the same from pixels alone, ending in a film: about 8 minutes"
+	@echo "make demo-camera  the same from pixels alone, ending in a film: about 6 minutes"
 	@echo "make demo-logs  from a robot's logs alone: train in imagination and in MuJoCo, judge on the robot: about 6 minutes"
 	@echo "make test       the tests: about 8 minutes"
 	@echo "make test-slow  the tests that learn something"
@@ -84,8 +84,8 @@ demo-camera: $(INSTALLED)
 plan-camera:
 	@echo "From 64 x 64 pixels alone, on Reacher, with the shipped model reacher_camera, without a GPU:"
 	@echo "  1. record 15,000 steps in MuJoCo with its camera, to judge by   1 minute"
-	@echo "  2. train PPO in latent imagination, then try it in MuJoCo       4 minutes"
-	@echo "  3. film the imagination beside the physics, and measure         3 minutes"
+	@echo "  2. train PPO in latent imagination, then try it in MuJoCo       3 minutes"
+	@echo "  3. film the imagination beside the physics, and measure         2 minutes"
 	@echo "Interrupted, the same command goes on. Everything is written to $(CAMERA)/."
 
 $(CAMERA)/shown/result.json:
