@@ -81,6 +81,7 @@ def test_a_report_of_a_camera_model_shows_its_figures_and_its_film(model, record
     camera = json.loads((tmp_path / "report" / "report.json").read_text())["camera"]
     assert camera["by_horizon"] == measured["by_horizon"] and camera["effects"] == measured["effects"]
     page = (tmp_path / "report" / "report.html").read_text()
+    assert "imagined steps the fingertip in the picture is" in page
     assert "where is the robot in imagined pictures" in page and "data:video/mp4" in page
     assert run("benchmarks/check_report.py", f"report={tmp_path / 'report'}").returncode == 0
     (tmp_path / "video" / "result.json").write_text(json.dumps(measured | {"model": {"model.safetensors": "0"}}))

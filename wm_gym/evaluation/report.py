@@ -101,6 +101,14 @@ def method_rows(section: Mapping[str, Any]) -> list[Plain]:
 
 def headline(report: Mapping[str, Any]) -> str:
     """What was found, in one plain sentence."""
+    camera = report.get("camera", {})
+    if camera.get("tested"):
+        steps, row = list(camera["by_horizon"].items())[-1]
+        errors = [shown(row[name]["position"]["value"]) for name in ("imagination", "last frame")]
+        return (
+            f"After {steps} imagined steps the {camera['place']} in the picture is {errors[0]} {camera['unit']} off, "
+            f"where the last frame shown is {errors[1]} {camera['unit']} off."
+        )
     trained = _trained_inside(report)
     return _transfer_sentence(trained[0]) if trained else _prediction_sentence(report["open_loop"])
 

@@ -212,13 +212,13 @@ def camera(section: Plain) -> str:
 def _camera_actions(section: Plain) -> str:
     """What actions do to the picture, and what is left of the robot once it was out of sight."""
     unit = section["unit"]
-    said = [f"With shuffled actions the error grows by {interval(section['shuffled_action_gap'])} {unit}."]
+    said = [f"With shuffled actions the error grows by {_inline(section['shuffled_action_gap'])} {unit}."]
     if "permanence" in section:
         told = section["permanence"]
         said.append(
-            f"The camera hidden for {told['hidden_steps']} steps: {interval(told['before_look'])} {unit} off before "
-            f"it is uncovered; ten steps after one look {interval(told['after_look'])}, never hidden "
-            f"{interval(told['never_hidden'])}."
+            f"The camera hidden for {told['hidden_steps']} steps: {_inline(told['before_look'])} {unit} off before "
+            f"it is uncovered; ten steps after one look {_inline(told['after_look'])}, never hidden "
+            f"{_inline(told['never_hidden'])}."
         )
     rows = [
         ("", [str(row["axis"]), number(row["true_size"], f" {unit}"), number(row["ratio"]), share(row["agreement"])])
@@ -226,6 +226,11 @@ def _camera_actions(section: Plain) -> str:
     ]
     head = ["action held for ten steps", "moves it in MuJoCo by", "imagined effect / MuJoCo's", "same direction"]
     return f"<p>{' '.join(said)}</p>" + (table(head, rows) if rows else "")
+
+
+def _inline(figure: Plain) -> str:
+    """A figure with its interval within a sentence."""
+    return f"{number(figure['value'])} ({number(figure['low'])} to {number(figure['high'])})"
 
 
 def _camera_agents(agents: Sequence[Plain]) -> str:
