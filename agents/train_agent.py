@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from wm_gym.config import REQUIRED, run_program
+from wm_gym.data.episodes import open_dataset
 from wm_gym.envs import WorldModelVectorEnv
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.actors import PolicyActor, RandomActor
@@ -27,6 +28,7 @@ from wm_gym.evaluation.statistics import Interval, mean_interval
 from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.physics.tasks import make_physics, task_spec
+from wm_gym.policies.imitation import best_episodes
 from wm_gym.policies.training import LearnConfig, LearnResult, learn
 from wm_gym.types import TaskSpec
 
@@ -54,7 +56,13 @@ class AgentConfig:
     uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
     penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
     normalize: bool = field(default=False, metadata={"help": "running scales of observation and reward, in physics"})
+    imitate: str | None = field(
+        default=None, metadata={"help": "dataset folder: ppo begins as the best third of what was recorded there"}
+    )
     settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of the SB3 algorithm, replacing ours"})
+    measure_every: int | None = field(
+        default=None, metadata={"help": "steps in the physics between two trials there; null: the finished agent alone"}
+    )
 
 
 def main(config: AgentConfig) -> None:
@@ -81,7 +89,8 @@ def main(config: AgentConfig) -> None:
     )
     started = time.perf_counter()
     work = Path(f"{output}.partial")
-    result = learn(learn_config, task, trained, work, make_physics)
+    shown = [] if config.imitate is None else best_episodes(list(open_dataset(config.imitate).episodes()))
+    result = learn(learn_config, task, trained, work, make_physics, demonstrations=shown)
     result.policy.save(output / "policy")
     trial = _try(config, task, trained, result)
     seconds = time.perf_counter() - started
@@ -129,6 +138,7 @@ def _learn_config(config: AgentConfig) -> LearnConfig:
         settings=config.settings,
         imagination={} if physics else imagination,
         normalize=config.normalize,
+        measure_every=config.measure_every,
     )
 
 

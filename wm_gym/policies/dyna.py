@@ -35,10 +35,12 @@ from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.temperature import choose_temperature
 from wm_gym.models.trained import StartStates, TrainedModel
 from wm_gym.models.trust import Calibration, Support
+from wm_gym.policies.fused_sac import FusedSAC
 from wm_gym.policies.learners import export_policy
 from wm_gym.policies.mixed_replay import MixedReplay, recorded_episodes
 from wm_gym.policies.policy import Policy
 from wm_gym.policies.resume import restore_learner, save_learner
+from wm_gym.policies.trials import try_learner
 from wm_gym.types import Episode, Segment, TaskSpec
 
 _PIECE = 100  # steps: long episodes are cut, so that a part of the first one can be kept for validation
@@ -140,10 +142,11 @@ def learn_from_scratch(
         "train_freq": (chunk, "step"),
         "gradient_steps": chunk * config.updates_per_step,
         "buffer_size": config.steps + chunk,
+        "policy_kwargs": {"net_arch": [128, 128]},  # a quarter of SB3's arithmetic: what counts here is many updates
         "replay_buffer_class": MixedReplay,
         "replay_buffer_kwargs": {"real_share": config.real_share, "imagined_size": 4 * config.imagined},
     }
-    learner = SAC("MlpPolicy", env, **settings | dict(config.settings))
+    learner = FusedSAC("MlpPolicy", env, **settings | dict(config.settings))
     loop = _Loop(config, task, make_physics(task), work, learner)
     loop.resume()
     if (left := config.steps - learner.num_timesteps) > 0:
@@ -287,28 +290,18 @@ class _Loop(BaseCallback):
 
     def _measure(self) -> None:
         """Try the mean action in the physics and, over whole episodes, in imagination: the gap shows exploitation."""
-        returns = [self._physical_return(index) for index in range(self._config.episodes)]
+        returns = try_learner(self._learner, self._trial_env, self._config.seed, self._config.episodes)
         physical, imagined = float(np.mean(returns)), self._imagined_returns().mean().item()
         point = {
             "steps": self._learner.num_timesteps,
             "seconds": round(self.elapsed(), 1),
-            "physical": [round(value, 3) for value in returns],
+            "physical": returns,
             "imagined": round(imagined, 3),
             "gap": round(imagined - physical, 3),
         }
         self.curve.append(point)
         self._measured = self._learner.num_timesteps
         self._bar.set_postfix_str(f"return {physical:.1f}, imagined {imagined:.1f}")
-
-    def _physical_return(self, index: int) -> float:
-        env, total, done = self._trial_env, 0.0, False
-        # Far from the seeds of training and of the final trial.
-        observation, _ = env.reset(seed=500_000 + 1000 * self._config.seed + index)
-        while not done:
-            action, _ = self._learner.predict(observation, deterministic=True)
-            observation, reward, terminated, truncated, _ = env.step(action)
-            total, done = total + float(reward), terminated or truncated
-        return total
 
     def _imagined_returns(self) -> Tensor:
         imagination = Imagination(self.trained, ImaginationConfig())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
@@ -21,13 +22,16 @@ from wm_gym.errors import ConfigError
 from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel
 from wm_gym.models.normalization import Normalizer
+from wm_gym.policies.imitation import actor_parameters, imitate
 from wm_gym.policies.learners import build_learner, export_policy
 from wm_gym.policies.policy import Policy
 from wm_gym.policies.resume import restore_learner, save_learner
-from wm_gym.types import TaskSpec
+from wm_gym.policies.trials import try_learner
+from wm_gym.types import Episode, TaskSpec
 
 _ALGORITHMS = {"imagination": ("ppo", "sac"), "physics": ("ppo", "sac", "a2c")}
 _SAVE_EVERY = 30.0  # seconds between two checkpoints
+_ALIKE = 0.1  # of the steps: an actor that imitates waits for its critic
 _SEED_GAP = 1_000_003  # rows of one seed lie apart from those of the next: agents of different seeds share no rollout
 
 
@@ -51,6 +55,8 @@ class LearnConfig:
     normalize: bool = False
     """Scale observations and rewards by running statistics (SB3's ``VecNormalize``); in the physics only, because a
     world model brings its own scales."""
+    measure_every: int | None = None
+    """Steps in the physics between two trials of the mean action there; None tries the finished agent alone."""
 
     def check(self) -> None:
         """Raise ``ConfigError`` on a value that does not exist."""
@@ -60,9 +66,17 @@ class LearnConfig:
             raise ConfigError(f"algorithm={self.algorithm!r}: in {self.world} one of {', '.join(known)}")
         if self.normalize and self.world != "physics":
             raise ConfigError("normalize=true: only for world=physics; in imagination the model knows the scales")
+        if self.measure_every is not None:
+            self._check_trials(self.measure_every)
         for name in ("steps", "num_envs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
+
+    def _check_trials(self, every: int) -> None:
+        if self.world != "physics" or self.normalize:
+            raise ConfigError(f"measure_every={every}: only for world=physics, without normalize")
+        if every < 1:
+            raise ConfigError(f"measure_every={every}: a positive number is needed")
 
 
 @dataclass(frozen=True)
@@ -70,8 +84,9 @@ class LearnResult:
     """What training gave."""
 
     policy: Policy
-    curve: list[dict[str, float]]
-    """Steps, wall seconds and mean return of the last hundred episodes of the training world, as it went."""
+    curve: list[dict[str, Any]]
+    """Steps, wall seconds and mean return of the last hundred episodes of the training world, as it went; with
+    ``measure_every`` instead the returns of the trials, as ``physical``."""
     wall_seconds: float
     steps: int
     """Taken; whole rollouts may be a few more than were asked for."""
@@ -85,6 +100,7 @@ def learn(
     make_physics: Callable[[TaskSpec], Any] | None = None,
     progress: Callable[[int], None] | None = None,
     normalizer: Normalizer | None = None,
+    demonstrations: Sequence[Episode] = (),
 ) -> LearnResult:
     """Train an agent, going on from the checkpoint in ``work`` if an earlier call left one.
 
@@ -97,6 +113,8 @@ def learn(
         progress: told the steps taken, between rollouts; None shows a bar.
         normalizer: scales the observations, and gives the physics the settings of the imagination; None: the model's
             own in imagination, none in the physics.
+        demonstrations: what PPO's actor does before it learns, see :func:`~wm_gym.policies.imitation.imitate`; it
+            then stays so for the first tenth of the steps, in which the critic learns what that is worth.
 
     Raises:
         ConfigError: a setting does not exist, or ``work`` belongs to another training.
@@ -120,12 +138,23 @@ def learn(
     }
     if normalizer is not None:
         identity["scales"] = normalizer.mean.tolist() + normalizer.std.tolist()
+    if demonstrations:
+        identity["demonstrations"] = [float(episode.rewards.sum()) for episode in demonstrations]
     if isinstance(env, WorldModelVecEnv):
         env.seed(config.seed * _SEED_GAP)  # SB3 has just seeded it with the bare seed
-    keeper = _Keeper(work, env, config.steps, identity, progress)
+    trials = None
+    if config.measure_every is not None and make_physics is not None:
+        identity["measure_every"] = config.measure_every
+        trials = _Trials(make_physics(task), config.measure_every, config.seed)
+    keeper = _Keeper(work, env, config.steps, identity, progress, trials, bool(demonstrations))
     keeper.resume(learner)
+    if demonstrations and learner.num_timesteps == 0:
+        if not isinstance(learner, PPO):
+            raise ConfigError(f"algorithm={config.algorithm!r}: only ppo begins by imitating")
+        imitate(learner, demonstrations, config.seed)
     if (left := config.steps - learner.num_timesteps) > 0:
         learner.learn(left, callback=keeper, reset_num_timesteps=learner.num_timesteps == 0)
+        keeper.measure()
         keeper.save()
     keeper.bar.close()
     env.close()
@@ -156,6 +185,16 @@ def _world(
     return VecNormalize(env) if config.normalize else env
 
 
+@dataclass(frozen=True)
+class _Trials:
+    """Of the mean action in the physics, while it is learnt."""
+
+    env: Any
+    every: int
+    seed: int
+    episodes: int = 10
+
+
 class _Keeper(BaseCallback):
     """Shows progress, keeps the curve and writes checkpoints between rollouts."""
 
@@ -166,10 +205,13 @@ class _Keeper(BaseCallback):
         steps: int,
         identity: Mapping[str, Any],
         progress: Callable[[int], None] | None = None,
+        trials: _Trials | None = None,
+        imitated: bool = False,
     ) -> None:
         super().__init__()
-        self._work, self._env, self._identity = work, env, dict(identity)
-        self.curve: list[dict[str, float]] = []
+        self._work, self._env, self._identity, self._trials = work, env, dict(identity), trials
+        self._imitated = imitated
+        self.curve: list[dict[str, Any]] = []
         self._before, self._started = 0.0, time.perf_counter()
         self._saved = self._started
         self._steps, self._progress = steps, progress
@@ -205,12 +247,27 @@ class _Keeper(BaseCallback):
         write_json(self._work / "learn.json", record)
         self._saved = time.perf_counter()
 
+    def measure(self) -> None:
+        """Try the mean action in the physics, where that is asked for and not yet done after these steps."""
+        trials, steps = self._trials, self.num_timesteps
+        if trials is None or (self.curve and self.curve[-1]["steps"] == steps):
+            return
+        returns = try_learner(self.model, trials.env, trials.seed, trials.episodes)
+        self.curve.append({"steps": steps, "seconds": round(self.elapsed(), 1), "physical": returns})
+        self.bar.set_postfix_str(f"return {float(np.mean(returns)):.2f}")
+
     def _on_rollout_start(self) -> None:
         self.bar.update(min(self.num_timesteps, self._steps) - self.bar.n)
+        if self._imitated and isinstance(self.model, PPO):
+            for parameter in actor_parameters(self.model):
+                parameter.requires_grad_(self.num_timesteps >= _ALIKE * self._steps)
         if self._progress is not None:
             self._progress(self.num_timesteps)
         last = self.curve[-1]["steps"] if self.curve else 0
-        if self.model.ep_info_buffer and self.num_timesteps - last >= self._steps / 50:
+        if self._trials is not None:
+            if self.num_timesteps - last >= self._trials.every:
+                self.measure()
+        elif self.model.ep_info_buffer and self.num_timesteps - last >= self._steps / 50:
             mean = float(np.mean([episode["r"] for episode in self.model.ep_info_buffer]))
             point = {"steps": float(self.num_timesteps), "seconds": round(self.elapsed(), 1), "return": round(mean, 3)}
             self.curve.append(point)
