@@ -6,7 +6,7 @@ calibration and changes have one for every calibration_*.json of benchmarks/meas
 for every simulators_*.json of benchmarks/compare_simulators.py, and throughput one for every throughput_*.json of
 benchmarks/measure_throughput.py, and race one for every race_*.json of benchmarks/race_to_return.py, and verdicts one
 for every report_*.json of benchmarks/compare_physics.py, and video one for every video_*.json of
-benchmarks/measure_video.py.
+benchmarks/measure_video.py, and learning one for every learning_*.json of benchmarks/compare_learning.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from wm_gym.errors import DataError, WorldModelError
+from wm_gym.evaluation.charts import MINUS, shown
 from wm_gym.evaluation.statistics import clustered_mean_interval
 from wm_gym.files import replacing
 
@@ -331,6 +332,39 @@ def render_verdicts(results: Path) -> str:
     return "\n".join(["", f"| {head} |", "|---|---:" + "|---" * 4 + "|---:" * 6 + "|", *rows, "", made[0], ""])
 
 
+def render_learning(results: Path) -> str:
+    """One row for each robot: what few real steps and a world model give, beside what SAC gets from more of them.
+
+    Raises:
+        DataError: there is no comparison to show, or a file is damaged.
+    """
+
+    def read(content: Mapping[str, Any]) -> tuple[str, str]:
+        inside, control, excess = content["inside"], content["control"], content["excess"]
+        cells = [content["task"]]
+        for side in (inside, control):
+            cells += [f"{side['real_steps']:,}", str(len(side["seeds"])), _rounded(side["return"])]
+            cells.append(_duration(side["wall_seconds"]))
+        cells += [_rounded(content["minus_control"]), f"{excess[0]['value']:.3g} -> {_rounded(excess[-1])}"]
+        made = ", against ".join(f"`{command}`" for command in content["commands"])
+        return f"| {' | '.join(cells)} |", f"{content['task']}: {made} on {content['machine']}."
+
+    found = read_each(results, "learning", "a comparison of learning", read)
+    if not found:
+        raise DataError(f"{results} holds no learning_*.json; run benchmarks/compare_learning.py")
+    columns = ["real steps", "seeds", "return", "time"]
+    head = [
+        "robot",
+        *columns,
+        *(f"SAC's {name}" for name in columns),
+        "minus SAC's",
+        "imagined too much, first -> last",
+    ]
+    rows, made = zip(*found, strict=True)
+    rule = "|---" + "|---:" * (len(head) - 1) + "|"
+    return "\n".join(["", f"| {' | '.join(head)} |", rule, *rows, "", "\n\n".join(made), ""])
+
+
 def render_video(results: Path) -> str:
     """Some rows for each robot: how far off it is in imagined pictures, and in those of who knows no dynamics.
 
@@ -388,6 +422,7 @@ OF_MANY: dict[str, Callable[[Path], str]] = {
     "race": render_race,
     "verdicts": render_verdicts,
     "video": render_video,
+    "learning": render_learning,
     "calibration": lambda results: render_calibration(results, _coverage_line),
     "changes": lambda results: render_calibration(results, _changes_line),
 }
@@ -400,6 +435,11 @@ def _area(row: Mapping[str, Any], name: str) -> str:
 
 def _figure(figure: Mapping[str, float]) -> str:
     return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
+
+
+def _rounded(figure: Mapping[str, float]) -> str:
+    found = f"{shown(figure['value'])} [{shown(figure['low'])}, {shown(figure['high'])}]"
+    return found.replace(MINUS, "-")  # as the other tables write it
 
 
 def _judged(gate: Mapping[str, Any]) -> str:

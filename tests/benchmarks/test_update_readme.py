@@ -221,6 +221,29 @@ def test_a_race_says_who_was_first_or_that_one_never_came(place):
     assert found.returncode == 1 and "does not hold a race" in found.stderr
 
 
+def test_few_real_steps_stand_beside_sacs_many(place):
+    (place / "README.md").write_text(EMPTY.replace("transfer", "learning"))
+    found = run(place)
+    assert found.returncode == 1 and "holds no learning_*.json" in found.stderr
+    figure = {"value": -4.9812, "low": -5.5, "high": -4.5}
+    side = {"real_steps": 5000, "return": figure, "seeds": [{}, {}], "wall_seconds": 240.0}
+    content = {
+        "task": "arm",
+        "inside": side,
+        "control": side | {"real_steps": 15000, "return": figure | {"value": -6.0}},
+        "minus_control": {"value": 1.02, "low": 0.5, "high": 1.5},
+        "excess": [{"steps": 2500, "value": 2.3456}, {"steps": 5000, "value": -1.2, "low": -1.5, "high": 0.0}],
+        "commands": ["python a.py", "python b.py"],
+        "machine": "a CPU",
+    }
+    (place / "results" / "learning_arm.json").write_text(json.dumps(content))
+    assert run(place).returncode == 0
+    text = (place / "README.md").read_text()
+    row = "| arm | 5,000 | 2 | -4.98 [-5.50, -4.50] | 4.0 min | 15,000 | 2 | -6.00 [-5.50, -4.50] | 4.0 min "
+    assert f"{row}| 1.02 [0.500, 1.50] | 2.35 -> -1.20 [-1.50, 0] |" in text
+    assert "arm: `python a.py`, against `python b.py` on a CPU." in text
+
+
 def test_every_report_has_its_verdicts_and_the_limits_beside_its_figures(place):
     (place / "README.md").write_text(EMPTY.replace("transfer", "verdicts"))
     found = run(place)

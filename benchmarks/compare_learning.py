@@ -1,0 +1,71 @@
+"""Compare how many real steps a robot takes to be learnt: with a world model, and by SAC in MuJoCo.
+
+python benchmarks/compare_learning.py inside=[outputs/reacher/rounds_0] control=[outputs/reacher/sac_0] \
+    output=benchmarks/results/learning_reacher.json
+
+Seeds that are not finished yet are left out by naming the finished ones; the table says how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wm_gym.config import REQUIRED, run_program
+from wm_gym.errors import ConfigError
+from wm_gym.evaluation.charts import shown
+from wm_gym.evaluation.learning import Learner, compare_learning, read_learner
+from wm_gym.evaluation.learning_chart import write_learning_chart
+from wm_gym.files import write_json
+
+
+@dataclass
+class Settings:
+    """Settings of one robot's comparison."""
+
+    inside: list[str] = field(
+        default=REQUIRED, metadata={"help": "folders of agents/train_rounds.py or agents/train_dyna.py"}
+    )
+    control: list[str] = field(
+        default=REQUIRED, metadata={"help": "folders of agents/train_agent.py world=physics measure_every=N"}
+    )
+    output: str = field(default=REQUIRED, metadata={"help": "JSON file to write; the chart lies beside it, .svg"})
+
+
+def main(settings: Settings) -> None:
+    """Compare how many real steps a robot takes to be learnt: with a world model, and by SAC in MuJoCo."""
+    if not settings.inside or not settings.control:
+        raise ConfigError(f"inside={settings.inside}, control={settings.control}: at least one folder each")
+    if not settings.output.endswith(".json"):
+        raise ConfigError(f"output={settings.output}: a file ending in .json is needed")
+    inside, control = ([read_learner(Path(folder)) for folder in side] for side in (settings.inside, settings.control))
+    values = compare_learning(inside, control)
+    values["commands"] = [first_command(side) for side in (inside, control)]
+    machines = sorted({f"{a.machine['processor']}, {a.machine['cores']} cores" for a in (*inside, *control)})
+    values["machine"] = "; ".join(machines)
+    path = Path(settings.output)
+    write_json(path, values)
+    write_learning_chart(path.with_suffix(".svg"), values, values["task"])
+    for side, name in (("inside", "with a world model"), ("control", "SAC in MuJoCo")):
+        found = values[side]
+        print(f"{name:<20}{found['real_steps']:>9,} real steps, {len(found['seeds'])} seeds: {figure(found['return'])}")
+    print(f"{'difference':<20}{figure(values['minus_control'])}")
+    print(f"{'imagined too much':<20}{figure(values['excess'][-1])}")
+    print(f"chart: {path.with_suffix('.svg')}\nresults: {path}")
+
+
+def first_command(learners: Sequence[Learner]) -> str:
+    """The command of the first seed; the others differ in the seed and the output alone."""
+    ordered = sorted(learners, key=lambda learner: learner.seed)
+    others = ", ".join(str(learner.seed) for learner in ordered[1:])
+    return ordered[0].command + (f" (likewise seed {others})" if others else "")
+
+
+def figure(found: dict[str, float]) -> str:
+    """A value and its interval."""
+    return f"{shown(found['value'])} [{shown(found['low'])}, {shown(found['high'])}]"
+
+
+if __name__ == "__main__":
+    run_program(main, Settings)

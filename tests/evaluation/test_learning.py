@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+
+from wm_gym.errors import DataError
+from wm_gym.evaluation.learning import compare_learning, read_learner
+from wm_gym.evaluation.learning_chart import draw_learning
+
+MACHINE = {"processor": "a CPU", "cores": 2}
+
+
+def left(tmp_path, seed, returns, points, steps=100, **others):
+    """A folder as a training leaves it."""
+    folder = tmp_path / f"{'control' if 'trial' in others else 'inside'}_{seed}"
+    folder.mkdir()
+    record = {
+        "task": "arm",
+        "seed": seed,
+        "real_steps": steps,
+        "physical_returns": returns,
+        "curve": [
+            {"steps": at, "physical": physical} | ({} if dream is None else {"imagined": dream})
+            for at, physical, dream in points
+        ],
+        "wall_seconds": 60.0 * (seed + 1),
+        "command": "python a.py",
+        "machine": MACHINE,
+    } | others
+    (folder / "result.json").write_text(json.dumps(record))
+    return read_learner(folder)
+
+
+def sides(tmp_path):
+    inside = [
+        left(tmp_path, 0, [4.0, 6.0], [(50, [1.0, 3.0], 8.0), (100, [4.0, 6.0], 6.0)]),
+        left(tmp_path, 1, [8.0, 8.0], [(50, [2.0, 2.0], 5.0), (75, [3.0, 3.0], 5.0), (100, [8.0, 8.0], 8.0)]),
+    ]
+    trial = {"algorithm": "sac", "world": "physics", "trial": {"sac": {"physical_returns": [3.0, 5.0]}}}
+    control = [left(tmp_path, 0, [], [(150, [2.0], None), (300, [4.0], None)], 300, **trial)]
+    return inside, control
+
+
+def test_means_difference_and_excess_by_hand(tmp_path):
+    values = compare_learning(*sides(tmp_path))
+    assert values["task"] == "arm"
+    assert values["inside"]["return"]["value"] == 6.5 and values["control"]["return"]["value"] == 4.0
+    assert values["minus_control"]["value"] == 2.5
+    assert values["minus_control"]["low"] < 2.5 < values["minus_control"]["high"]
+    assert [(point["steps"], point["value"]) for point in values["inside"]["curve"]] == [(50, 2.0), (100, 6.5)]
+    assert [(point["steps"], point["value"]) for point in values["excess"]] == [(50, 4.5), (100, 0.5)]
+    assert (values["excess"][0]["low"], values["excess"][0]["high"]) == (3.0, 6.0)  # the two seeds' own
+    assert values["inside"]["wall_seconds"] == 90.0 and values["inside"]["real_steps"] == 100
+
+
+def test_the_chart_shows_both_sides_and_their_seeds(tmp_path):
+    drawn = draw_learning(compare_learning(*sides(tmp_path)), "arm")
+    assert "with a world model (2 seeds)" in drawn and "SAC in MuJoCo (1 seed)" in drawn
+    assert "with a world model, 100 real steps: 6.50 [" in drawn
+
+
+def test_what_cannot_be_compared_is_named(tmp_path):
+    inside, control = sides(tmp_path)
+    with pytest.raises(DataError, match="seeds \\[0, 0\\]"):
+        compare_learning([inside[0], inside[0]], control)
+    (tmp_path / "other").mkdir()
+    other = left(tmp_path / "other", 5, [1.0], [(10, [1.0], 1.0)], task="leg")
+    with pytest.raises(DataError, match="arm, leg"):
+        compare_learning([other], control)
+    unmeasured = {"algorithm": "sac", "world": "physics", "trial": {"sac": {"physical_returns": [1.0]}}}
+    with pytest.raises(DataError, match="measure_every=N"):
+        left(tmp_path, 7, [], [], curve=[{"steps": 5, "return": 1.0}], **unmeasured)
+    with pytest.raises(DataError, match="no trial"):
+        left(tmp_path, 8, [1.0], [])
+
+
+def test_returns_stay_whole_numbers_of_the_record(tmp_path):
+    inside, control = sides(tmp_path)
+    kept = compare_learning(inside, control)["inside"]["seeds"]
+    assert [row["returns"] for row in kept] == [[4.0, 6.0], [8.0, 8.0]] and np.isclose(kept[0]["return"], 5.0)

@@ -1,0 +1,133 @@
+"""How many real steps a robot takes to be learnt: with a world model, and by SAC in the physics alone.
+
+Both sides are folders that a program left: ``agents/train_rounds.py`` or ``agents/train_dyna.py`` on the one,
+``agents/train_agent.py world=physics measure_every=N`` on the other. Each is one training seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wm_gym.errors import DataError
+from wm_gym.evaluation.statistics import clustered_difference_interval, clustered_mean_interval
+from wm_gym.files import read_json
+from wm_gym.types import FloatArray
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One training seed of one side."""
+
+    task: str
+    seed: int
+    real_steps: int
+    returns: FloatArray
+    """(N,) of the finished agent's trial in the physics."""
+    curve: list[dict[str, Any]]
+    """``steps``, ``physical`` returns and, with a world model, the mean ``imagined`` return."""
+    wall_seconds: float
+    command: str
+    machine: Mapping[str, Any]
+
+
+def read_learner(folder: Path) -> Learner:
+    """What a training left in a folder.
+
+    Raises:
+        DataError: it is not finished, or was not tried as it learnt.
+    """
+    found = read_json(folder / "result.json")
+    try:
+        trial = found["trial"][found["algorithm"]] if "trial" in found else found
+        curve = [
+            {"steps": int(point["steps"]), "physical": [float(value) for value in point["physical"]]}
+            | ({"imagined": float(point["imagined"])} if "imagined" in point else {})
+            for point in found["curve"]
+        ]
+        returns = np.asarray(trial["physical_returns"], np.float64)
+        seconds = float(found["wall_seconds"])
+        whose = (str(found["task"]), int(found["seed"]), int(found["real_steps"]))
+        learner = Learner(*whose, returns, curve, seconds, found["command"], found["machine"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = "train in the physics with measure_every=N" if found.get("world") == "physics" else "train it again"
+        raise DataError(f"{folder}/result.json holds no curve of trials ({error}): {reason}") from error
+    if not curve:
+        raise DataError(f"{folder}/result.json holds no trial: measure more often")
+    return learner
+
+
+def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed: int = 0) -> dict[str, Any]:
+    """Both sides' returns, their difference, the curves and what imagination promised too much; plain values.
+
+    Args:
+        inside: learnt with a world model, each training seed once.
+        control: learnt in the physics alone.
+        seed: of the bootstrap, which draws training seeds, then episodes.
+
+    Raises:
+        DataError: the agents are not of one robot, or those of one side not of one number of real steps.
+    """
+    tasks = sorted({learner.task for learner in (*inside, *control)})
+    if len(tasks) > 1:
+        raise DataError(f"agents of several robots ({', '.join(tasks)}) cannot be compared")
+    for side in (inside, control):
+        steps, seeds = sorted({learner.real_steps for learner in side}), [learner.seed for learner in side]
+        if len(steps) != 1 or len(set(seeds)) != len(seeds):
+            raise DataError(f"one side holds seeds {seeds} of {steps} real steps: each seed once, all alike long")
+    generator = np.random.default_rng(seed)
+    sides = {"inside": _side(inside, generator), "control": _side(control, generator)}
+    minus = clustered_difference_interval([c.returns for c in control], [i.returns for i in inside], generator)
+    return {
+        "task": tasks[0],
+        **sides,
+        "minus_control": minus.to_dict(),
+        "excess": _excess(inside, generator),
+    }
+
+
+def _side(learners: Sequence[Learner], generator: np.random.Generator) -> dict[str, Any]:
+    mean = clustered_mean_interval([learner.returns for learner in learners], generator)
+    return {
+        "real_steps": learners[0].real_steps,
+        "return": mean.to_dict(),
+        "seeds": [
+            {
+                "seed": learner.seed,
+                "return": round(float(learner.returns.mean()), 4),
+                "returns": learner.returns.tolist(),
+                "wall_seconds": learner.wall_seconds,
+            }
+            for learner in learners
+        ],
+        "wall_seconds": float(np.median([learner.wall_seconds for learner in learners])),
+        "curve": [
+            {"steps": steps} | clustered_mean_interval(_at(learners, steps, "physical"), generator).to_dict()
+            for steps in _shared_steps(learners)
+        ],
+    }
+
+
+def _excess(learners: Sequence[Learner], generator: np.random.Generator) -> list[dict[str, float]]:
+    """Imagined minus physical mean return at each trial: {"steps", "value", "low", "high"} over training seeds."""
+    found = []
+    for steps in _shared_steps(learners):
+        physical, imagined = _at(learners, steps, "physical"), _at(learners, steps, "imagined")
+        gaps = np.array([float(i[0] - p.mean()) for p, i in zip(physical, imagined, strict=True)])
+        interval = clustered_mean_interval([np.array([gap]) for gap in gaps], generator)
+        found.append({"steps": steps} | interval.to_dict())
+    return found
+
+
+def _shared_steps(learners: Sequence[Learner]) -> list[int]:
+    """Where every seed was tried."""
+    return sorted(set.intersection(*({point["steps"] for point in learner.curve} for learner in learners)))
+
+
+def _at(learners: Sequence[Learner], steps: int, name: str) -> list[FloatArray]:
+    points = [next(point for point in learner.curve if point["steps"] == steps) for learner in learners]
+    return [np.atleast_1d(np.asarray(point[name], np.float64)) for point in points]
