@@ -27,6 +27,7 @@ from wm_gym.envs import WorldModelVectorEnv
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.actors import PolicyActor
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
+from wm_gym.evaluation.learning_chart import draw_progress, write_chart
 from wm_gym.evaluation.returns import FIRST_SEED, Contender, compare_returns, play_both_worlds
 from wm_gym.files import read_json, write_json
 from wm_gym.models import load_model
@@ -105,7 +106,9 @@ def main(settings: Settings) -> None:
         "machine": describe_machine(),
         "versions": installed_versions(),
     }
+    write_chart(output / "learning.svg", draw_progress(curve, task.name))
     write_json(output / "result.json", record)
+    print(f"chart: {output / 'learning.svg'}")
     print(f"agent: {output / f'round_{settings.rounds - 1}' / 'agent'}")
 
 

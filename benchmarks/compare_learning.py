@@ -16,7 +16,7 @@ from wm_gym.config import REQUIRED, run_program
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.charts import shown
 from wm_gym.evaluation.learning import Learner, compare_learning, read_learner
-from wm_gym.evaluation.learning_chart import write_learning_chart
+from wm_gym.evaluation.learning_chart import draw_learning, write_chart
 from wm_gym.files import write_json
 
 
@@ -46,7 +46,7 @@ def main(settings: Settings) -> None:
     values["machine"] = "; ".join(machines)
     path = Path(settings.output)
     write_json(path, values)
-    write_learning_chart(path.with_suffix(".svg"), values, values["task"])
+    write_chart(path.with_suffix(".svg"), draw_learning(values, values["task"]))
     for side, name in (("inside", "with a world model"), ("control", "SAC in MuJoCo")):
         found = values[side]
         print(f"{name:<20}{found['real_steps']:>9,} real steps, {len(found['seeds'])} seeds: {figure(found['return'])}")

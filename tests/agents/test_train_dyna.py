@@ -29,6 +29,7 @@ def test_a_robot_is_learnt_from_real_and_imagined_steps(tmp_path):
     result = json.loads((output / "result.json").read_text())
     assert [point["steps"] for point in result["curve"]] == [100, 150]
     assert result["real_steps"] == 150 and len(result["physical_returns"]) == 2
+    assert (output / "learning.svg").read_text().startswith("<svg")
     assert "real steps" in program.stdout and str(output) in program.stdout.splitlines()[-1]
     action, _ = load_policy(output).predict(SAC.load(output / "sac.zip").observation_space.sample())
     assert action.shape == (1,)

@@ -42,6 +42,7 @@ def test_a_robot_is_learnt_in_rounds_and_an_interrupted_one_goes_on_alike(tmp_pa
     assert acted == {"learnt", "noisy_learnt"} and {e.behaviour for e in first} == {"random", "smooth"}
     assert load_model(output / "round_1" / "model").task.name == "inverted_pendulum"
     assert load_policy(output / "round_1" / "agent").predict(first[0].observations[0])[0].shape == (1,)
+    assert (output / "learning.svg").read_text().startswith("<svg")
     shutil.rmtree(output / "round_1")
     (output / "result.json").unlink()
     again = run(*TINY, f"output={output}")

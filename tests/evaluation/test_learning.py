@@ -5,7 +5,7 @@ import pytest
 
 from wm_gym.errors import DataError
 from wm_gym.evaluation.learning import compare_learning, read_learner
-from wm_gym.evaluation.learning_chart import draw_learning
+from wm_gym.evaluation.learning_chart import draw_learning, draw_progress
 
 MACHINE = {"processor": "a CPU", "cores": 2}
 
@@ -57,6 +57,13 @@ def test_the_chart_shows_both_sides_and_their_seeds(tmp_path):
     drawn = draw_learning(compare_learning(*sides(tmp_path)), "arm")
     assert "with a world model (2 seeds)" in drawn and "SAC in MuJoCo (1 seed)" in drawn
     assert "with a world model, 100 real steps: 6.50 [" in drawn
+
+
+def test_the_gap_of_one_agent_is_drawn_over_its_real_steps():
+    curve = [{"steps": 50, "physical": [1.0, 3.0], "imagined": 8.0}, {"steps": 100, "physical": [4.0], "imagined": 6.0}]
+    drawn = draw_progress(curve, "arm")
+    assert "imagined, 50 steps: 8.00" in drawn and "in MuJoCo, 100 steps: 4.00" in drawn
+    assert "imagined minus physical, 50 steps: 6.00" in drawn and "imagined minus physical, 100 steps: 2.00" in drawn
 
 
 def test_what_cannot_be_compared_is_named(tmp_path):

@@ -1,0 +1,1 @@
+"""The README's tables, each written from the results of one kind of program."""
