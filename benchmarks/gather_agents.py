@@ -63,14 +63,15 @@ def _commands(results: list[dict[str, Any]]) -> list[str]:
 
 
 def _method(result: dict[str, Any]) -> str:
-    """Algorithm and place, and what was done about uncertainty where something was; or as the agent says itself."""
+    """Algorithm and place, how it began, and what was done about uncertainty; or as the agent says itself."""
     if "method" in result:
         return str(result["method"])
     if result["world"] != "imagination":
         return f"{result['algorithm'].upper()} in MuJoCo"
     settings = result["settings"]
     kept = {"report": "", "truncate": ", truncated", "penalize": f", penalized by {settings['penalty']:g}"}
-    return f"{result['algorithm'].upper()} in imagination{kept[settings['uncertainty']]}"
+    begun = ", begun as the best third of the logs" if settings.get("imitate") else ""
+    return f"{result['algorithm'].upper()} in imagination{begun}{kept[settings['uncertainty']]}"
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:

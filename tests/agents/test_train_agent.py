@@ -38,10 +38,11 @@ def test_an_agent_from_imagination_is_tried_in_both_worlds(tmp_path):
 
 
 def test_a_control_is_trained_in_the_physics(tmp_path):
-    short = ["steps=100", "settings={learning_starts:50}", "episodes=2"]
+    short = ["steps=100", "settings={learning_starts:50}", "episodes=2", "measure_every=60"]
     done = run("world=physics", "task=reacher", "algorithm=sac", f"output={tmp_path / 'a'}", *short)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "a" / "result.json").read_text())
+    assert [(point["steps"], len(point["physical"])) for point in result["curve"]] == [(60, 10), (100, 10)]
     assert result["world"] == "physics" and result["real_steps"] == 100 and result["trial"]["sac"]["imagined"] is None
 
 
@@ -64,6 +65,9 @@ def test_a_policy_for_recordings_is_trained_with_running_scales(tmp_path):
         (["stepz=3"], "stepz"),
         (["steps=many"], "steps"),
         (["episodes=1"], "episodes=1"),
+        (["measure_every=5"], "measure_every=5: only for world=physics"),
+        (["measure_every=0", "world=physics", "task=reacher", "algorithm=sac"], "measure_every=0"),
+        (["imitate=nowhere"], "nowhere"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(tmp_path, arguments, named):

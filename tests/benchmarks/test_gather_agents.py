@@ -8,7 +8,7 @@ from pathlib import Path
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "gather_agents.py"
 
 
-def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", mean=-4.0, uncertainty="report"):
+def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", mean=-4.0, **settings):
     interval = {"value": mean, "low": mean - 1, "high": mean + 1}
     dreamt = {"value": mean + 2, "low": 0.0, "high": 0.0} if world == "imagination" else None
     trial = {algorithm: {"physical": interval, "imagined": dreamt, "gap": None, "physical_returns": [mean, mean]}}
@@ -20,7 +20,7 @@ def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", 
         "steps": 300,
         "real_steps": 100,
         "trial": trial,
-        "settings": {"uncertainty": uncertainty, "penalty": 0.5},
+        "settings": {"uncertainty": "report", "penalty": 0.5} | settings,
         "wall_seconds": 12.5,
         "command": f"python train {algorithm} seed={seed}",
         "machine": {"processor": "abacus", "cores": 2},
@@ -54,11 +54,13 @@ def test_rows_are_sorted_and_hold_what_the_agents_hold(tmp_path):
 
 def test_what_was_done_about_uncertainty_makes_another_method(tmp_path):
     folders = [agent(tmp_path / kind, uncertainty=kind) for kind in ("report", "penalize", "truncate")]
+    folders.append(agent(tmp_path / "imitating", uncertainty="penalize", imitate="logs"))
     done = gather(f"agents=[{','.join(map(str, folders))}]", f"output={tmp_path / 'table.json'}")
     assert done.returncode == 0, done.stderr
     methods = [row["method"] for row in json.loads((tmp_path / "table.json").read_text())["rows"]]
     assert methods == [
         "PPO in imagination",
+        "PPO in imagination, begun as the best third of the logs, penalized by 0.5",
         *(f"PPO in imagination, {how}" for how in ("penalized by 0.5", "truncated")),
     ]
 

@@ -149,8 +149,8 @@ def learn(
     keeper = _Keeper(work, env, config.steps, identity, progress, trials, bool(demonstrations))
     keeper.resume(learner)
     if demonstrations and learner.num_timesteps == 0:
-        if not isinstance(learner, PPO):
-            raise ConfigError(f"algorithm={config.algorithm!r}: only ppo begins by imitating")
+        _check_demonstrations(config, task, demonstrations)
+        assert isinstance(learner, PPO)
         imitate(learner, demonstrations, config.seed)
     if (left := config.steps - learner.num_timesteps) > 0:
         learner.learn(left, callback=keeper, reset_num_timesteps=learner.num_timesteps == 0)
@@ -161,6 +161,17 @@ def learn(
     details = {name: identity[name] for name in ("task", "algorithm", "world", "seed", "model")}
     policy = export_policy(learner, {**details, "steps": learner.num_timesteps})
     return LearnResult(policy, keeper.curve, keeper.elapsed(), learner.num_timesteps)
+
+
+def _check_demonstrations(config: LearnConfig, task: TaskSpec, demonstrations: Sequence[Episode]) -> None:
+    if config.algorithm != "ppo":
+        raise ConfigError(f"algorithm={config.algorithm!r}: only ppo begins by imitating")
+    shown = (demonstrations[0].observations.shape[1], demonstrations[0].actions.shape[1])
+    if shown != (wanted := (task.observation_space.size, task.action_space.size)):
+        raise ConfigError(
+            f"what is imitated has {shown[0]} observations and {shown[1]} actions, {task.name} {wanted[0]} and "
+            f"{wanted[1]}: another robot's recording"
+        )
 
 
 def _world(
