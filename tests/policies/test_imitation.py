@@ -74,7 +74,7 @@ def test_an_actor_that_imitates_waits_for_its_critic(point_mass, tmp_path, monke
 
 def test_another_robots_recording_is_refused(point_mass, tmp_path):
     config = LearnConfig(steps=64, num_envs=8)
-    with pytest.raises(ConfigError, match="3 observations and 1 actions, .* 2 and 1: another robot"):
+    with pytest.raises(ConfigError, match=r"3 observations and 1 actions, .* 2 and 1: another robot"):
         learn(config, point_mass.task, point_mass, tmp_path / "work", demonstrations=[demonstrated()])
 
 
