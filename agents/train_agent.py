@@ -55,7 +55,9 @@ class AgentConfig:
     horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the task's episode limit"})
     uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
     penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
-    normalize: bool = field(default=False, metadata={"help": "running scales of observation and reward, in physics"})
+    normalize: bool = field(
+        default=False, metadata={"help": "scale rewards: by the model's own, in the physics by running statistics"}
+    )
     imitate: str | None = field(
         default=None, metadata={"help": "dataset folder: ppo begins as the best third of what was recorded there"}
     )

@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from wm_gym.errors import ConfigError
@@ -95,7 +96,7 @@ def test_another_trainings_remains_are_not_taken_up(point_mass, tmp_path, monkey
         ({"steps": 0}, "steps=0"),
         ({"num_envs": -1}, "num_envs=-1"),
         ({"world": "physics"}, "has no simulator"),
-        ({"normalize": True}, "normalize=true: only for world=physics"),
+        ({"measure_every": 5}, "measure_every=5: only for world=physics"),
     ],
 )
 def test_bad_settings_are_named(point_mass, tmp_path, changes, named):
@@ -107,6 +108,35 @@ def test_an_unknown_algorithm_is_named(point_mass, tmp_path):
     for algorithm in ("dqn", "a2c"):
         with pytest.raises(ConfigError, match=f"algorithm='{algorithm}': in imagination one of ppo, sac"):
             learn(LearnConfig(algorithm=algorithm), point_mass.task, point_mass, tmp_path / "work")
+
+
+def test_scaled_rewards_make_a_return_of_about_one(point_mass, tmp_path, monkeypatch):
+    """A reward of 7 at gamma 0.9 is 70 to come: a tenth of a unit each step."""
+    normalizer = point_mass.model.normalizer
+    normalizer.reward_mean.fill_(-7.0)
+    normalizer.reward_std.fill_(2.0)
+    env = training.ScaledRewards(DummyVecEnv([FarLine]))
+    env.fit(normalizer, gamma=0.9)
+    env.reset()
+    rewards = [float(env.step(np.zeros((1, 1), np.float32))[1][0]) for _ in range(3)]
+    assert rewards == pytest.approx([0.1, 0.1, 0.1])
+    env.fit(normalizer, gamma=1.0)
+    assert env.scale == 1.0
+    seen, update = [], PPO.train
+
+    def watched(learner):
+        seen.append(learner.env.scale)
+        update(learner)
+
+    monkeypatch.setattr(PPO, "train", watched)
+    settings = SETTINGS["ppo"] | {"gamma": 0.9}
+    learn(
+        LearnConfig(steps=64, num_envs=8, settings=settings, normalize=True),
+        point_mass.task,
+        point_mass,
+        tmp_path / "w",
+    )
+    assert seen == [pytest.approx(0.1 / 7)]
 
 
 def test_it_learns_to_stay_in_the_middle(point_mass, tmp_path):

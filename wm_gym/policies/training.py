@@ -14,7 +14,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from tqdm import tqdm
 
 from wm_gym.envs.sb3 import WorldModelVecEnv
@@ -53,8 +54,9 @@ class LearnConfig:
     imagination: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of ``WorldModel-v0``."""
     normalize: bool = False
-    """Scale observations and rewards by running statistics (SB3's ``VecNormalize``); in the physics only, because a
-    world model brings its own scales."""
+    """Scale what the agent learns from: in the physics observations and rewards, by running statistics (SB3's
+    ``VecNormalize``); in imagination, where the model scales observations anyway, the rewards, see
+    :class:`ScaledRewards`."""
     measure_every: int | None = None
     """Steps in the physics between two trials of the mean action there; None tries the finished agent alone."""
 
@@ -64,8 +66,6 @@ class LearnConfig:
             raise ConfigError(f"world={self.world!r}: {' or '.join(_ALGORITHMS)}")
         if self.algorithm not in (known := _ALGORITHMS[self.world]):
             raise ConfigError(f"algorithm={self.algorithm!r}: in {self.world} one of {', '.join(known)}")
-        if self.normalize and self.world != "physics":
-            raise ConfigError("normalize=true: only for world=physics; in imagination the model knows the scales")
         if self.measure_every is not None:
             self._check_trials(self.measure_every)
         for name in ("steps", "num_envs"):
@@ -123,7 +123,10 @@ def learn(
     env = _world(config, task, trained, make_physics)
     inside = trained if config.world == "imagination" else None
     scales = inside.model.normalizer if normalizer is None and inside is not None else normalizer
-    learner = build_learner(config.algorithm, env, config.seed, config.steps, scales, config.settings)
+    shown = ScaledRewards(env) if config.normalize and inside is not None else env
+    learner = build_learner(config.algorithm, shown, config.seed, config.steps, scales, config.settings)
+    if isinstance(shown, ScaledRewards) and inside is not None:
+        shown.fit(inside.model.normalizer, learner.gamma)  # type: ignore[attr-defined]
     identity = {
         "task": task.name,
         "algorithm": config.algorithm,
@@ -194,6 +197,30 @@ def _world(
     env = DummyVecEnv([lambda: Monitor(build(task))] * config.num_envs)
     env.seed(config.seed)
     return VecNormalize(env) if config.normalize else env
+
+
+class ScaledRewards(VecEnvWrapper):
+    """Rewards in units in which a discounted return is about one, whatever the robot and the discount.
+
+    A critic begins at nought and moves by its learning rate: returns in the hundreds it learns too late, and until then
+    the agent sees no further than its advantages reach, which on a hopper is a leap forward, and a fall.
+    """
+
+    scale = 1.0
+
+    def fit(self, normalizer: Normalizer, gamma: float) -> None:
+        """Take the scale from the rewards that the model was fitted to."""
+        typical = max(abs(float(normalizer.reward_mean)), float(normalizer.reward_std))
+        self.scale = (1 - gamma) / typical if typical > 0 and gamma < 1 else 1.0
+
+    def reset(self) -> Any:
+        """As the environment inside."""
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """As the environment inside, with scaled rewards; ``info["episode"]`` stays in the robot's own units."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return observations, rewards * np.float32(self.scale), dones, infos
 
 
 @dataclass(frozen=True)
