@@ -66,6 +66,7 @@ class Settings:
     agent_steps: int = field(default=1_000_000, metadata={"help": "imagined steps of each training of PPO"})
     num_envs: int = field(default=256, metadata={"help": "imagined rollouts side by side"})
     settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of SB3's PPO, replacing ours"})
+    normalize: bool = field(default=False, metadata={"help": "scale rewards, for returns in the hundreds"})
     imagination: PlayConfig = field(default_factory=PlayConfig)
     episodes: int = field(default=20, metadata={"help": f"of the trials after each round, seeds from {FIRST_SEED}"})
     threads: int = field(default=1, metadata={"help": "torch threads; 0 leaves torch's own choice"})
@@ -125,7 +126,7 @@ def check(settings: Settings) -> None:
 def claim(output: Path, identity: Mapping[str, Any]) -> None:
     """Mark the folder as this agent's, or refuse another's."""
     path = output / "settings.json"
-    if path.exists() and read_json(path) != identity:
+    if path.exists() and {"normalize": False} | read_json(path) != identity:
         raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
     write_json(path, dict(identity))
 
@@ -210,6 +211,7 @@ def learn_config(settings: Settings, number: int) -> LearnConfig:
         seed=1000 * settings.seed + number,
         settings=settings.settings,
         imagination=asdict(settings.imagination),
+        normalize=settings.normalize,
     )
 
 
