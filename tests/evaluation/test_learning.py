@@ -85,3 +85,4 @@ def test_returns_stay_whole_numbers_of_the_record(tmp_path):
     inside, control = sides(tmp_path)
     kept = compare_learning(inside, control)["inside"]["seeds"]
     assert [row["returns"] for row in kept] == [[4.0, 6.0], [8.0, 8.0]] and np.isclose(kept[0]["return"], 5.0)
+    assert kept[0]["curve"][0] == {"steps": 50, "physical": 2.0, "imagined": 8.0}

@@ -101,6 +101,7 @@ def _side(learners: Sequence[Learner], generator: np.random.Generator) -> dict[s
                 "return": round(float(learner.returns.mean()), 4),
                 "returns": learner.returns.tolist(),
                 "wall_seconds": learner.wall_seconds,
+                "curve": [point | {"physical": round(float(np.mean(point["physical"])), 3)} for point in learner.curve],
             }
             for learner in learners
         ],
