@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wm_gym.config import REQUIRED, run_program
+from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.errors import ConfigError, DataError
+from wm_gym.evaluation.statistics import mean_interval
 from wm_gym.files import read_json, write_json
+from wm_gym.policies.imitation import best_episodes
 
 
 @dataclass
@@ -23,6 +28,9 @@ class GatherConfig:
         default=REQUIRED, metadata={"help": "folders of agents/train_agent.py or train_camera_agent.py"}
     )
     output: str = field(default=REQUIRED, metadata={"help": "JSON file to write"})
+    logs: str | None = field(
+        default=None, metadata={"help": "dataset folder that they learnt from, whose best third gets a row"}
+    )
 
 
 def main(config: GatherConfig) -> None:
@@ -35,11 +43,13 @@ def main(config: GatherConfig) -> None:
         raise ConfigError(f"agents of several robots ({', '.join(tasks)}) do not share a table")
     machines = sorted({f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in results})
     rows = [_row(result) for result in sorted(results, key=lambda r: (r["world"], _method(r), r["seed"]))]
+    if config.logs is not None:
+        rows.append(_logged(open_dataset(config.logs), tasks[0]))
     write_json(
         Path(config.output), {"command": "; ".join(_commands(results)), "machine": "; ".join(machines), "rows": rows}
     )
     for row in rows:
-        print(f"{row['method']:<36} seed {row['seed']}  {row['physical_return']:>10.2f}")
+        print(f"{row['method']:<36} seed {row['seed']:<2} {row['physical_return']:>10.2f}")
     print(f"results: {config.output}")
 
 
@@ -70,8 +80,31 @@ def _method(result: dict[str, Any]) -> str:
         return f"{result['algorithm'].upper()} in MuJoCo"
     settings = result["settings"]
     kept = {"report": "", "truncate": ", truncated", "penalize": f", penalized by {settings['penalty']:g}"}
+    if result["steps"] == 0:
+        return "imitation of the best third of the logs alone"
     begun = ", begun as the best third of the logs" if settings.get("imitate") else ""
     return f"{result['algorithm'].upper()} in imagination{begun}{kept[settings['uncertainty']]}"
+
+
+def _logged(dataset: Dataset, task: str) -> dict[str, Any]:
+    """What acted in the best third of the logged steps, as a row of its own."""
+    if dataset.task.name != task:
+        raise ConfigError(f"logs: {dataset.folder} is of {dataset.task.name}, the agents of {task}")
+    returns = [float(episode.rewards.sum()) for episode in best_episodes(list(dataset.episodes()))]
+    mean = mean_interval(np.asarray(returns), np.random.default_rng(0))
+    return {
+        "method": "what acted in the best third of the logs",
+        "world": "logs",
+        "seed": "",
+        "real_steps": dataset.num_steps,
+        "training_steps": 0,
+        "physical_return": mean.value,
+        "physical_low": mean.low,
+        "physical_high": mean.high,
+        "imagined_return": None,
+        "wall_seconds": None,
+        "episode_returns": [round(value, 4) for value in returns],
+    }
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:

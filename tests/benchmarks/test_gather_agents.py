@@ -5,10 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "gather_agents.py"
+import pytest
+
+from wm_gym.data.episodes import open_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM, COLLECT = ROOT / "benchmarks" / "gather_agents.py", ROOT / "datasets" / "collect_episodes.py"
 
 
-def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", mean=-4.0, **settings):
+def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", mean=-4.0, steps=300, **settings):
     interval = {"value": mean, "low": mean - 1, "high": mean + 1}
     dreamt = {"value": mean + 2, "low": 0.0, "high": 0.0} if world == "imagination" else None
     trial = {algorithm: {"physical": interval, "imagined": dreamt, "gap": None, "physical_returns": [mean, mean]}}
@@ -17,7 +22,7 @@ def agent(folder, world="imagination", algorithm="ppo", seed=0, task="reacher", 
         "algorithm": algorithm,
         "world": world,
         "seed": seed,
-        "steps": 300,
+        "steps": steps,
         "real_steps": 100,
         "trial": trial,
         "settings": {"uncertainty": "report", "penalty": 0.5} | settings,
@@ -63,6 +68,40 @@ def test_what_was_done_about_uncertainty_makes_another_method(tmp_path):
         "PPO in imagination, begun as the best third of the logs, penalized by 0.5",
         *(f"PPO in imagination, {how}" for how in ("penalized by 0.5", "truncated")),
     ]
+
+
+def test_what_acted_in_the_best_third_of_the_logs_has_a_row(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(COLLECT),
+            "task=reacher",
+            "cameras=[]",
+            "num_steps=300",
+            "workers=1",
+            f"output={tmp_path / 'logs'}",
+            "behaviours={random:0.5,smooth:0.5}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    folders = [agent(tmp_path / "a", imitate="logs"), agent(tmp_path / "b", steps=0, imitate="logs")]
+    given = [f"agents=[{','.join(map(str, folders))}]", f"output={tmp_path / 'table.json'}"]
+    done = gather(*given, f"logs={tmp_path / 'logs'}")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == [
+        "PPO in imagination, begun as the best third of the logs",
+        "imitation of the best third of the logs alone",
+        "what acted in the best third of the logs",
+    ]
+    returns = sorted((float(e.rewards.sum()) for e in open_dataset(tmp_path / "logs").episodes()), reverse=True)
+    assert rows[2]["physical_return"] == pytest.approx(sum(returns[:2]) / 2)  # 100 of 300 steps: two episodes of 50
+    folders = [agent(tmp_path / "c", task="hopper")]
+    done = gather(f"agents=[{folders[0]}]", f"output={tmp_path / 'other.json'}", f"logs={tmp_path / 'logs'}")
+    assert done.returncode == 1 and "is of reacher, the agents of hopper" in done.stderr
 
 
 def test_agents_of_two_robots_share_no_table(tmp_path):

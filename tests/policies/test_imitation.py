@@ -78,6 +78,15 @@ def test_another_robots_recording_is_refused(point_mass, tmp_path):
         learn(config, point_mass.task, point_mass, tmp_path / "work", demonstrations=[demonstrated()])
 
 
+def test_no_steps_leave_what_was_imitated(point_mass, tmp_path):
+    config = LearnConfig(steps=0, num_envs=8)
+    shown = [episode(50, 1.0, action=0.5, size=2)]
+    learnt = learn(config, point_mass.task, point_mass, tmp_path / "work", demonstrations=shown)
+    assert learnt.steps == 0 and learnt.policy.predict(np.zeros(2, np.float32))[0][0] == pytest.approx(0.5, abs=0.02)
+    with pytest.raises(ConfigError, match="steps=0"):
+        learn(config, point_mass.task, point_mass, tmp_path / "other")
+
+
 def test_only_ppo_begins_by_imitating(point_mass, tmp_path):
     config = LearnConfig(algorithm="sac", steps=64, num_envs=8)
     with pytest.raises(ConfigError, match="only ppo"):

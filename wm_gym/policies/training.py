@@ -45,7 +45,7 @@ class LearnConfig:
     world: str = "imagination"
     """``imagination`` or ``physics``."""
     steps: int = 2_000_000
-    """Environment steps."""
+    """Environment steps; 0 leaves an agent as the demonstrations made it."""
     num_envs: int = 512
     """Rollouts side by side; the physics is one robot at a time unless more are asked for."""
     seed: int = 0
@@ -68,9 +68,9 @@ class LearnConfig:
             raise ConfigError(f"algorithm={self.algorithm!r}: in {self.world} one of {', '.join(known)}")
         if self.measure_every is not None:
             self._check_trials(self.measure_every)
-        for name in ("steps", "num_envs"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
+        if self.num_envs < 1 or self.steps < 0:
+            name = "steps" if self.steps < 0 else "num_envs"
+            raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
 
     def _check_trials(self, every: int) -> None:
         if self.world != "physics" or self.normalize:
@@ -120,6 +120,8 @@ def learn(
         ConfigError: a setting does not exist, or ``work`` belongs to another training.
     """
     config.check()
+    if config.steps == 0 and not demonstrations:
+        raise ConfigError("steps=0: a positive number is needed where nothing is imitated")
     env = _world(config, task, trained, make_physics)
     inside = trained if config.world == "imagination" else None
     scales = inside.model.normalizer if normalizer is None and inside is not None else normalizer
