@@ -30,7 +30,7 @@ from wm_gym.models import TrainedModel, load_model
 from wm_gym.physics.tasks import make_physics, task_spec
 from wm_gym.policies.imitation import best_episodes
 from wm_gym.policies.training import LearnConfig, LearnResult, learn
-from wm_gym.types import TaskSpec
+from wm_gym.types import Episode, TaskSpec
 
 
 @dataclass
@@ -91,7 +91,7 @@ def main(config: AgentConfig) -> None:
     )
     started = time.perf_counter()
     work = Path(f"{output}.partial")
-    shown = [] if config.imitate is None else best_episodes(list(open_dataset(config.imitate).episodes()))
+    shown = [] if config.imitate is None else _best_logged(Path(config.imitate), task)
     result = learn(learn_config, task, trained, work, make_physics, demonstrations=shown)
     result.policy.save(output / "policy")
     trial = _try(config, task, trained, result)
@@ -100,6 +100,14 @@ def main(config: AgentConfig) -> None:
     shutil.rmtree(work)
     _print_table(trial)
     print(f"agent: {output}")
+
+
+def _best_logged(folder: Path, task: TaskSpec) -> list[Episode]:
+    """What ppo begins as."""
+    dataset = open_dataset(folder)
+    if dataset.task.name != task.name:
+        raise ConfigError(f"imitate={folder}: recorded of {dataset.task.name}, not of {task.name}")
+    return best_episodes(list(dataset.episodes()), dataset.task.max_episode_steps)
 
 
 def _settings(config: AgentConfig) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def main(settings: Settings) -> None:
         "task": task.name,
         "algorithm": "dyna",
         "seed": settings.seed,
-        "real_steps": loop.steps,
+        "real_steps": result.learner.num_timesteps,
         "physical": {"value": interval.value, "low": interval.low, "high": interval.high},
         "physical_returns": [round(float(value), 4) for value in returns],
         "curve": result.curve,

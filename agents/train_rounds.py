@@ -24,6 +24,7 @@ from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import open_dataset
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.envs import WorldModelVectorEnv
+from wm_gym.envs.imagination import ImaginationConfig
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.actors import PolicyActor
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
@@ -78,6 +79,9 @@ def main(settings: Settings) -> None:
     check(settings)
     identity = {name: value for name, value in asdict(settings).items() if name not in ("output", "threads")}
     claim(output, identity)
+    if (output / "result.json").exists():
+        print(f"agent: {output} is complete already (delete it to learn again)")
+        return
     if settings.threads > 0:
         torch.set_num_threads(settings.threads)
     print(
@@ -90,6 +94,7 @@ def main(settings: Settings) -> None:
         folder = output / f"round_{number}"
         if not (folder / "round.json").exists():
             write_json(folder / "round.json", play_round(settings, task, number, output))
+        shutil.rmtree(folder / "agent.partial", ignore_errors=True)
         curve.append(read_json(folder / "round.json"))
         last = curve[-1]
         print(f"{last['steps']:>8,} real steps: {last['return']:.2f} in MuJoCo, {last['imagined']:.2f} imagined")
@@ -119,6 +124,9 @@ def check(settings: Settings) -> None:
         raise ConfigError(f"steps={settings.steps}, rounds={settings.rounds}: at least two steps for each round")
     if settings.episodes < 2:
         raise ConfigError(f"episodes={settings.episodes}: at least 2 are needed for an interval")
+    if settings.seed < 0 or settings.agent_steps < 1:
+        raise ConfigError(f"seed={settings.seed}, agent_steps={settings.agent_steps}: seeds from 0 on, and some steps")
+    ImaginationConfig(**asdict(settings.imagination)).check(("state",))
     fit_config(settings, Path(), Path()).fit_config()
     learn_config(settings, 0).check()
 
@@ -126,7 +134,8 @@ def check(settings: Settings) -> None:
 def claim(output: Path, identity: Mapping[str, Any]) -> None:
     """Mark the folder as this agent's, or refuse another's."""
     path = output / "settings.json"
-    if path.exists() and {"normalize": False} | read_json(path) != identity:
+    other = path.exists() and read_json(path) != identity
+    if other or ((output / "result.json").exists() and not path.exists()):
         raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
     write_json(path, dict(identity))
 
@@ -140,7 +149,6 @@ def play_round(settings: Settings, task: TaskSpec, number: int, output: Path) ->
     trained = load_model(folder / "model")
     result = learn(learn_config(settings, number), task, trained, folder / "agent.partial", make_physics)
     result.policy.save(folder / "agent" / "policy")
-    shutil.rmtree(folder / "agent.partial")
     contender = Contender("ppo", "imagination", PolicyActor(result.policy, task.action_space))
     env, imagine = make_physics(task), partial(WorldModelVectorEnv, model=trained)
     seeds = range(FIRST_SEED, FIRST_SEED + settings.episodes)

@@ -87,10 +87,13 @@ def _method(result: dict[str, Any]) -> str:
 
 
 def _logged(dataset: Dataset, task: str) -> dict[str, Any]:
-    """What acted in the best third of the logged steps, as a row of its own."""
+    """What acted in the best third of the logged steps, as a row of its own; its interval is that of these episodes."""
     if dataset.task.name != task:
         raise ConfigError(f"logs: {dataset.folder} is of {dataset.task.name}, the agents of {task}")
-    returns = [float(episode.rewards.sum()) for episode in best_episodes(list(dataset.episodes()))]
+    returns = [
+        float(episode.rewards.sum())
+        for episode in best_episodes(list(dataset.episodes()), dataset.task.max_episode_steps)
+    ]
     mean = mean_interval(np.asarray(returns), np.random.default_rng(0))
     return {
         "method": "what acted in the best third of the logs",

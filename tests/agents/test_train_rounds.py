@@ -43,20 +43,29 @@ def test_a_robot_is_learnt_in_rounds_and_an_interrupted_one_goes_on_alike(tmp_pa
     assert load_model(output / "round_1" / "model").task.name == "inverted_pendulum"
     assert load_policy(output / "round_1" / "agent").predict(first[0].observations[0])[0].shape == (1,)
     assert (output / "learning.svg").read_text().startswith("<svg")
-    shutil.rmtree(output / "round_1")
-    (output / "result.json").unlink()
-    again = run(*TINY, f"output={output}")
-    assert again.returncode == 0, again.stderr
-    assert without_times(json.loads((output / "result.json").read_text())) == without_times(result)
+    assert "complete already" in run(*TINY, f"output={output}").stdout
+    for lost in ("agent", "model"):  # as a kill while the second round's policy is saved, or its model fitted
+        shutil.rmtree(output / "round_1" / lost)
+        (output / "round_1" / "round.json").unlink()
+        (output / "result.json").unlink()
+        again = run(*TINY, f"output={output}")
+        assert again.returncode == 0, again.stderr
+        assert without_times(json.loads((output / "result.json").read_text())) == without_times(result)
+    assert not (output / "round_1" / "agent.partial").exists()
     other = run(*TINY, "seed=1", f"output={output}")
     assert other.returncode == 1 and "another agent" in other.stderr
 
 
 @pytest.mark.parametrize(
-    "wrong", ["rounds=0", "steps=3", "episodes=1", "task=walrus", "longest_horizon=3", "num_envs=0"]
+    "wrong",
+    [
+        *("rounds=0", "steps=3", "episodes=1", "task=walrus", "longest_horizon=3", "num_envs=0", "seed=-1"),
+        *("agent_steps=0", "settings.bogus=1", "imagination.start=nowhere"),
+    ],
 )
 def test_bad_input_is_one_line(tmp_path, wrong):
     program = run(*TINY, wrong, f"output={tmp_path / 'agent'}")
     assert program.returncode == 1
-    assert len(program.stderr.strip().splitlines()) == 1 and wrong.split("=")[0] in program.stderr
+    named = wrong.split("=")[0].split(".")[-1]
+    assert len(program.stderr.strip().splitlines()) == 1 and named in program.stderr
     assert not (tmp_path / "agent").exists()

@@ -18,7 +18,7 @@ def run(*arguments):
 @pytest.fixture
 def folders(tmp_path):
     machine = {"processor": "a CPU", "cores": 2}
-    shared = {"task": "arm", "wall_seconds": 60.0, "machine": machine}
+    shared = {"task": "arm", "wall_seconds": 60.0, "machine": machine, "settings": {}, "algorithm": "rounds"}
     curve = [{"steps": 50, "physical": [1.0], "imagined": 3.0}, {"steps": 100, "physical": [5.0], "imagined": 5.5}]
     for seed in (0, 1):
         (tmp_path / f"inside_{seed}").mkdir()
@@ -47,6 +47,7 @@ def test_both_sides_are_compared_and_drawn(folders):
         (["inside=[]", "control=[x]"], "inside=[]"),
         (["inside=[{0}/nobody]", "control=[{0}/control]"], "nobody"),
         (["inside=[{0}/inside_0]", "control=[{0}/control]", "output=a.txt"], "a.txt"),
+        (["inside=[{0}/inside_0]", "control=[{0}/inside_1]"], "not SAC"),
     ],
 )
 def test_bad_input_is_one_line(folders, arguments, named):

@@ -24,6 +24,8 @@ def left(tmp_path, seed, returns, points, steps=100, **others):
             for at, physical, dream in points
         ],
         "wall_seconds": 60.0 * (seed + 1),
+        "settings": {"seed": seed, "rounds": 2},
+        "algorithm": "rounds",
         "command": "python a.py",
         "machine": MACHINE,
     } | others
@@ -49,8 +51,19 @@ def test_means_difference_and_excess_by_hand(tmp_path):
     assert values["minus_control"]["low"] < 2.5 < values["minus_control"]["high"]
     assert [(point["steps"], point["value"]) for point in values["inside"]["curve"]] == [(50, 2.0), (100, 6.5)]
     assert [(point["steps"], point["value"]) for point in values["excess"]] == [(50, 4.5), (100, 0.5)]
-    assert (values["excess"][0]["low"], values["excess"][0]["high"]) == (3.0, 6.0)  # the two seeds' own
+    low, high = values["excess"][0]["low"], values["excess"][0]["high"]
+    assert low == 3.0 and 6.0 <= high <= 7.0  # the gaps of the episodes are 7 and 5, and 3 and 3
     assert values["inside"]["wall_seconds"] == 90.0 and values["inside"]["real_steps"] == 100
+
+
+def test_starts_that_all_share_are_drawn_once(tmp_path):
+    """Both sides earn x on a start where the first is worth 10 and the second 0: their difference is certain."""
+    trial = {"algorithm": "sac", "world": "physics", "trial": {"sac": {"physical_returns": [8.0, -2.0]}}}
+    inside = [left(tmp_path, seed, [10.0, 0.0], [(50, [5.0], 5.0)]) for seed in (0, 1)]
+    control = [left(tmp_path, 0, [], [(150, [3.0], None)], 300, **trial)]
+    values = compare_learning(inside, control)
+    assert values["minus_control"] == {"value": 2.0, "low": 2.0, "high": 2.0}
+    assert (values["inside"]["return"]["low"], values["inside"]["return"]["high"]) == (0.0, 10.0)
 
 
 def test_the_chart_shows_both_sides_and_their_seeds(tmp_path):
@@ -70,6 +83,18 @@ def test_what_cannot_be_compared_is_named(tmp_path):
     inside, control = sides(tmp_path)
     with pytest.raises(DataError, match="seeds \\[0, 0\\]"):
         compare_learning([inside[0], inside[0]], control)
+    with pytest.raises(DataError, match="0 and 3 of one side differ in rounds"):
+        compare_learning(
+            [inside[0], left(tmp_path, 3, [1.0, 2.0], [(50, [1.0], 1.0)], settings={"rounds": 5})], control
+        )
+    with pytest.raises(DataError, match="is rounds, not SAC"):
+        compare_learning(inside, [inside[0]])
+    with pytest.raises(DataError, match="never imagined"):
+        compare_learning(control, control)
+    with pytest.raises(DataError, match="never tried after the same"):
+        compare_learning([inside[0], left(tmp_path, 4, [1.0, 2.0], [(9, [1.0], 1.0)])], control)
+    with pytest.raises(DataError, match=r"1, 2.* episodes"):
+        compare_learning([left(tmp_path, 6, [1.0], [(9, [1.0], 1.0)])], control)
     (tmp_path / "other").mkdir()
     other = left(tmp_path / "other", 5, [1.0], [(10, [1.0], 1.0)], task="leg")
     with pytest.raises(DataError, match="arm, leg"):

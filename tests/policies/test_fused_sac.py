@@ -8,6 +8,7 @@ from stable_baselines3 import SAC
 
 from wm_gym.errors import ConfigError
 from wm_gym.policies.fused_sac import FusedSAC
+from wm_gym.policies.resume import restore_learner, save_learner
 
 
 def taught(kind, updates, arch=(24, 16), **settings):
@@ -70,7 +71,33 @@ def test_what_it_saves_is_a_sac_that_goes_on(tmp_path):
         torch.testing.assert_close(fused.policy.state_dict()[name], value, rtol=0, atol=2e-5, msg=name)
 
 
-@pytest.mark.parametrize("settings", [{"ent_coef": 0.1}, {"use_sde": True}, {"target_update_interval": 2}])
+def test_an_interrupted_one_goes_on_to_the_bit(tmp_path):
+    first = taught(FusedSAC, 10)
+    save_learner(tmp_path / "learner.safetensors", first, None)
+    first.train(5, 32)
+    second = taught(FusedSAC, 0)
+    restore_learner(tmp_path / "learner.safetensors", second, None)
+    second.train(5, 32)
+    for name, value in first.policy.state_dict().items():
+        assert torch.equal(second.policy.state_dict()[name], value), name
+
+
+def test_it_is_loaded_as_a_sac():
+    with pytest.raises(ConfigError, match=r"SAC\.load"):
+        FusedSAC.load("agent.zip")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ent_coef": 0.1},
+        {"use_sde": True},
+        {"target_update_interval": 2},
+        {"n_steps": 3},
+        {"policy_kwargs": {"optimizer_kwargs": {"weight_decay": 0.1}}},
+        {"policy_kwargs": {"optimizer_class": torch.optim.SGD}},
+    ],
+)
 def test_settings_that_it_does_not_know_are_refused(settings):
     with pytest.raises(ConfigError, match="FusedSAC"):
         FusedSAC("MlpPolicy", "Pendulum-v1", device="cpu", **settings)

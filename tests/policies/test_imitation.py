@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -23,9 +25,18 @@ def episode(steps, reward, action=0.0, size=3):
 
 def test_the_best_third_is_a_third_of_the_steps():
     recorded = [episode(100, 1.0), episode(50, 9.0), episode(50, 5.0), episode(100, 3.0)]
-    assert best_episodes(recorded) == [recorded[1], recorded[2]]
-    assert best_episodes(recorded, 0.1) == [recorded[1]]  # one at least
-    assert best_episodes(recorded, 1.0) == [recorded[1], recorded[2], recorded[3], recorded[0]]
+    assert best_episodes(recorded, 50) == [recorded[1], recorded[2]]
+    assert best_episodes(recorded, 50, 0.1) == [recorded[1]]  # one at least
+    assert best_episodes(recorded, 50, 0.4) == [recorded[1], recorded[2], recorded[3]]  # which crosses it
+    assert best_episodes(recorded, 50, 1.0) == [recorded[1], recorded[2], recorded[3], recorded[0]]
+
+
+def test_an_episode_that_was_cut_has_no_return():
+    """With rewards below nought a stub would be the best of all."""
+    stub, long, fallen = episode(3, -1.0), episode(100, -50.0), replace(episode(20, -20.0), terminated=True)
+    assert best_episodes([stub, long, fallen], 100, 1.0) == [fallen, long]
+    with pytest.raises(DataError, match="no episode ended, or lasted 100 steps"):
+        best_episodes([stub], 100)
 
 
 def demonstrated():
@@ -91,3 +102,4 @@ def test_only_ppo_begins_by_imitating(point_mass, tmp_path):
     config = LearnConfig(algorithm="sac", steps=64, num_envs=8)
     with pytest.raises(ConfigError, match="only ppo"):
         learn(config, point_mass.task, point_mass, tmp_path / "work", demonstrations=[demonstrated()])
+    assert not (tmp_path / "work").exists()  # so that the corrected call is not another training

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from wm_gym.errors import DataError
-from wm_gym.evaluation.statistics import clustered_difference_interval, clustered_mean_interval
+from wm_gym.evaluation.statistics import (
+    LEVEL,
+    Interval,
+    clustered_mean_interval,
+    percentile_interval,
+    resample_counts,
+)
 from wm_gym.files import read_json
 from wm_gym.types import FloatArray
 
@@ -25,9 +31,11 @@ class Learner:
 
     task: str
     seed: int
+    how: Mapping[str, Any]
+    """Algorithm, world and settings but the seed."""
     real_steps: int
     returns: FloatArray
-    """(N,) of the finished agent's trial in the physics."""
+    """(N,) of the finished agent's trial in the physics, from starts that all share."""
     curve: list[dict[str, Any]]
     """``steps``, ``physical`` returns and, with a world model, the mean ``imagined`` return."""
     wall_seconds: float
@@ -51,7 +59,9 @@ def read_learner(folder: Path) -> Learner:
         ]
         returns = np.asarray(trial["physical_returns"], np.float64)
         seconds = float(found["wall_seconds"])
-        whose = (str(found["task"]), int(found["seed"]), int(found["real_steps"]))
+        settings = {name: value for name, value in found["settings"].items() if name != "seed"}
+        how = {"algorithm": found["algorithm"], "world": found.get("world", "both"), **settings}
+        whose = (str(found["task"]), int(found["seed"]), how, int(found["real_steps"]))
         learner = Learner(*whose, returns, curve, seconds, found["command"], found["machine"])
     except (KeyError, TypeError, ValueError) as error:
         reason = "train in the physics with measure_every=N" if found.get("world") == "physics" else "train it again"
@@ -70,28 +80,68 @@ def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed
         seed: of the bootstrap, which draws training seeds, then episodes.
 
     Raises:
-        DataError: the agents are not of one robot, or those of one side not of one number of real steps.
+        DataError: the agents are not of one robot, those of one side not alike but for their seed, or on the wrong
+            side; or they were never tried after the same number of steps.
     """
     tasks = sorted({learner.task for learner in (*inside, *control)})
     if len(tasks) > 1:
         raise DataError(f"agents of several robots ({', '.join(tasks)}) cannot be compared")
-    for side in (inside, control):
-        steps, seeds = sorted({learner.real_steps for learner in side}), [learner.seed for learner in side]
-        if len(steps) != 1 or len(set(seeds)) != len(seeds):
-            raise DataError(f"one side holds seeds {seeds} of {steps} real steps: each seed once, all alike long")
+    _check_sides(inside, control)
     generator = np.random.default_rng(seed)
-    sides = {"inside": _side(inside, generator), "control": _side(control, generator)}
-    minus = clustered_difference_interval([c.returns for c in control], [i.returns for i in inside], generator)
+    found = _crossed_intervals([learner.returns for learner in inside], [c.returns for c in control], generator)
     return {
         "task": tasks[0],
-        **sides,
-        "minus_control": minus.to_dict(),
+        "inside": _side(inside, found[0], generator),
+        "control": _side(control, found[1], generator),
+        "minus_control": found[2].to_dict(),
         "excess": _excess(inside, generator),
     }
 
 
-def _side(learners: Sequence[Learner], generator: np.random.Generator) -> dict[str, Any]:
-    mean = clustered_mean_interval([learner.returns for learner in learners], generator)
+def _check_sides(inside: Sequence[Learner], control: Sequence[Learner]) -> None:
+    for side in (inside, control):
+        seeds = [learner.seed for learner in side]
+        if len(set(seeds)) != len(seeds):
+            raise DataError(f"one side holds seeds {seeds}: each seed once")
+        for learner in side[1:]:
+            keys = learner.how.keys() | side[0].how.keys()
+            other = sorted(key for key in keys if learner.how.get(key) != side[0].how.get(key))
+            if other:
+                raise DataError(f"seeds {seeds[0]} and {learner.seed} of one side differ in {', '.join(other)}")
+        if not _shared_steps(side):
+            raise DataError(f"the seeds {seeds} of one side were never tried after the same number of steps")
+    if any("imagined" not in point for learner in inside for point in learner.curve):
+        raise DataError("inside: an agent that never imagined is among them; name it as control")
+    for learner in control:
+        if (learner.how["world"], learner.how["algorithm"]) != ("physics", "sac"):
+            raise DataError(f"control: seed {learner.seed} is {learner.how['algorithm']}, not SAC in the physics")
+    if len(sizes := sorted({len(learner.returns) for learner in (*inside, *control)})) > 1:
+        raise DataError(f"the agents were tried for {sizes} episodes: all must share their starts")
+
+
+def _crossed_intervals(
+    inside: Sequence[FloatArray], control: Sequence[FloatArray], generator: np.random.Generator
+) -> tuple[Interval, Interval, Interval]:
+    """Of both means of means and of the first minus the second.
+
+    Every agent was tried from the same starts, so a bootstrap sample draws starts once for all, and seeds for each
+    side. With one seed the interval says nothing of another.
+    """
+    drawn = resample_counts(len(inside[0]), generator) / len(inside[0])
+    samples, values = [], []
+    for side in (np.stack(inside), np.stack(control)):
+        means = drawn @ side.T  # (resamples, seeds)
+        chosen = generator.integers(0, len(side), size=means.shape)
+        samples.append(np.take_along_axis(means, chosen, axis=1).mean(1))
+        values.append(float(side.mean()))
+    return (
+        percentile_interval(values[0], samples[0], LEVEL),
+        percentile_interval(values[1], samples[1], LEVEL),
+        percentile_interval(values[0] - values[1], samples[0] - samples[1], LEVEL),
+    )
+
+
+def _side(learners: Sequence[Learner], mean: Interval, generator: np.random.Generator) -> dict[str, Any]:
     return {
         "real_steps": learners[0].real_steps,
         "return": mean.to_dict(),
@@ -114,12 +164,11 @@ def _side(learners: Sequence[Learner], generator: np.random.Generator) -> dict[s
 
 
 def _excess(learners: Sequence[Learner], generator: np.random.Generator) -> list[dict[str, float]]:
-    """Imagined minus physical mean return at each trial: {"steps", "value", "low", "high"} over training seeds."""
+    """Imagined mean minus physical return at each trial: {"steps", "value", "low", "high"} over seeds and episodes."""
     found = []
     for steps in _shared_steps(learners):
         physical, imagined = _at(learners, steps, "physical"), _at(learners, steps, "imagined")
-        gaps = np.array([float(i[0] - p.mean()) for p, i in zip(physical, imagined, strict=True)])
-        interval = clustered_mean_interval([np.array([gap]) for gap in gaps], generator)
+        interval = clustered_mean_interval([i[0] - p for p, i in zip(physical, imagined, strict=True)], generator)
         found.append({"steps": steps} | interval.to_dict())
     return found
 

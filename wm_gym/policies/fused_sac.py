@@ -4,7 +4,9 @@ Most of an update of small networks is not arithmetic but autograd's bookkeeping
 gradients of the critics that the actor's loss throws away. Here the two critics are one batched product, gradients are
 written down, and Adam and the moving average of the targets each run over one flat buffer. Weights, draws and results
 are SB3's own (tests/policies/test_fused_sac.py holds the two against each other), and so is everything outside of
-:meth:`FusedSAC.train`: what it saves is a SAC, to be loaded with ``SAC.load``.
+:meth:`FusedSAC.train` and of loading: what it saves is a SAC, to be loaded with ``SAC.load``.
+
+What it logs while it learns is the weight of the entropy alone.
 
 Source: Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", algorithm 1, as SB3 implements it.
 """
@@ -32,14 +34,20 @@ class FusedSAC(SAC):
 
     Raises:
         ConfigError: the policy is no ``MlpPolicy`` of ReLU layers with two critics, or the settings ask for what the
-            fused update does not know: ``use_sde``, a fixed ``ent_coef``, rarer updates of the targets.
+            fused update does not know: ``use_sde``, a fixed ``ent_coef``, rarer updates of the targets, ``n_steps``,
+            another optimizer, a GPU.
     """
 
     def _setup_model(self) -> None:
         super()._setup_model()
         dense = type(self.actor.features_extractor) is FlattenExtractor and self.critic.n_critics == 2
-        if not dense or self.use_sde or self.ent_coef_optimizer is None or self.target_update_interval != 1:
-            raise ConfigError("FusedSAC: MlpPolicy with two critics, an automatic ent_coef and no use_sde is needed")
+        plain = self.policy.optimizer_class is torch.optim.Adam and not self.policy.optimizer_kwargs
+        usual = self.target_update_interval == 1 and self.n_steps == 1 and self.device.type == "cpu" and plain
+        if not dense or not usual or self.use_sde or self.ent_coef_optimizer is None:
+            raise ConfigError(
+                "FusedSAC: needs MlpPolicy with two critics and plain Adam on the CPU, an automatic ent_coef, "
+                "n_steps=1, target_update_interval=1 and no use_sde"
+            )
         heads = _linears([self.actor.mu, self.actor.log_std])
         self._fused_actor = _Dense([[*([layer] for layer in _linears(self.actor.latent_pi)), heads]])
         self._fused_critic = _Dense([[[layer] for layer in _linears(q)] for q in self.critic.q_networks])
@@ -59,6 +67,11 @@ class FusedSAC(SAC):
             "critic.optimizer": self._fused_critic.plain(self.critic.optimizer, self.critic.parameters()),
         }
         return super().get_parameters() | {name: optimizer.state_dict() for name, optimizer in plain.items()}
+
+    @classmethod
+    def load(cls, *arguments: Any, **settings: Any) -> Any:
+        """Not here: see the module."""
+        raise ConfigError("FusedSAC.load: what it saves is a SAC, load it with stable_baselines3.SAC.load")
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Take gradient steps, see :class:`~stable_baselines3.SAC`."""

@@ -21,17 +21,26 @@ from wm_gym.types import Episode
 _BATCH, _RATE = 512, 1e-3
 
 
-def best_episodes(episodes: Sequence[Episode], share: float = 1 / 3) -> list[Episode]:
-    """The episodes of the highest returns that hold a share of all steps, the best first."""
-    ranked = sorted(episodes, key=lambda episode: -float(episode.rewards.sum()))
-    wanted, steps = share * sum(len(episode) for episode in ranked), 0
-    chosen: list[Episode] = []
-    for episode in ranked:
-        if chosen and steps + len(episode) > wanted * (1 + 1e-6):
-            break
-        chosen.append(episode)
-        steps += len(episode)
-    return chosen
+def best_episodes(episodes: Sequence[Episode], limit: int, share: float = 1 / 3) -> list[Episode]:
+    """The whole episodes of the highest returns that hold about a share of all steps, the best first.
+
+    Args:
+        episodes: of one robot.
+        limit: steps after which an episode ends by itself; one that was cut before has no return to compare.
+        share: of all steps; the episode that crosses it is among them.
+
+    Raises:
+        DataError: no episode is whole.
+    """
+    whole = [episode for episode in episodes if episode.terminated or len(episode) >= limit]
+    if not whole:
+        raise DataError(f"nothing to imitate: no episode ended, or lasted {limit} steps")
+    wanted, chosen, steps = share * sum(len(episode) for episode in episodes), 0, 0
+    ranked = sorted(whole, key=lambda episode: -float(episode.rewards.sum()))
+    while chosen < len(ranked) and steps < wanted:
+        steps += len(ranked[chosen])
+        chosen += 1
+    return ranked[:chosen]
 
 
 def imitate(learner: PPO, episodes: Sequence[Episode], seed: int, updates: int = 6_000) -> float:

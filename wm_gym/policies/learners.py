@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -124,6 +125,14 @@ def _sac_in_imagination(env: VecEnv, network: dict[str, Any]) -> dict[str, Any]:
         "gamma": 0.95,
         "policy_kwargs": network | {"net_arch": [128, 128]},
     }
+
+
+def check_settings(algorithm: str, settings: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` on a keyword that the algorithm does not know: cheaply, before anything is recorded."""
+    learner = {"ppo": PPO, "sac": SAC, "a2c": A2C}[algorithm]
+    known = set(inspect.signature(learner).parameters) - {"policy", "env"}
+    if unknown := sorted(set(settings) - known):
+        raise ConfigError(f"settings.{unknown[0]}: {algorithm} of stable-baselines3 knows {', '.join(sorted(known))}")
 
 
 class FallingRate:

@@ -24,7 +24,7 @@ from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel
 from wm_gym.models.normalization import Normalizer
 from wm_gym.policies.imitation import actor_parameters, imitate
-from wm_gym.policies.learners import build_learner, export_policy
+from wm_gym.policies.learners import build_learner, check_settings, export_policy
 from wm_gym.policies.policy import Policy
 from wm_gym.policies.resume import restore_learner, save_learner
 from wm_gym.policies.trials import try_learner
@@ -68,6 +68,7 @@ class LearnConfig:
             raise ConfigError(f"algorithm={self.algorithm!r}: in {self.world} one of {', '.join(known)}")
         if self.measure_every is not None:
             self._check_trials(self.measure_every)
+        check_settings(self.algorithm, self.settings)
         if self.num_envs < 1 or self.steps < 0:
             name = "steps" if self.steps < 0 else "num_envs"
             raise ConfigError(f"{name}={getattr(self, name)}: a positive number is needed")
@@ -125,6 +126,10 @@ def learn(
     env = _world(config, task, trained, make_physics)
     inside = trained if config.world == "imagination" else None
     scales = inside.model.normalizer if normalizer is None and inside is not None else normalizer
+    if config.normalize and inside is not None and "reward_fn" in config.imagination:
+        raise ConfigError(
+            "normalize=true: scales the rewards that the model learnt; scale what reward_fn gives yourself"
+        )
     shown = ScaledRewards(env) if config.normalize and inside is not None else env
     learner = build_learner(config.algorithm, shown, config.seed, config.steps, scales, config.settings)
     if isinstance(shown, ScaledRewards) and inside is not None:
@@ -144,6 +149,7 @@ def learn(
     if normalizer is not None:
         identity["scales"] = normalizer.mean.tolist() + normalizer.std.tolist()
     if demonstrations:
+        _check_demonstrations(config, task, demonstrations)
         identity["demonstrations"] = [float(episode.rewards.sum()) for episode in demonstrations]
     if isinstance(env, WorldModelVecEnv):
         env.seed(config.seed * _SEED_GAP)  # SB3 has just seeded it with the bare seed
@@ -154,13 +160,12 @@ def learn(
     keeper = _Keeper(work, env, config.steps, identity, progress, trials, bool(demonstrations))
     keeper.resume(learner)
     if demonstrations and learner.num_timesteps == 0:
-        _check_demonstrations(config, task, demonstrations)
         assert isinstance(learner, PPO)
         imitate(learner, demonstrations, config.seed)
     if (left := config.steps - learner.num_timesteps) > 0:
         learner.learn(left, callback=keeper, reset_num_timesteps=learner.num_timesteps == 0)
-        keeper.measure()
         keeper.save()
+    keeper.measure()
     keeper.bar.close()
     env.close()
     details = {name: identity[name] for name in ("task", "algorithm", "world", "seed", "model")}
@@ -169,8 +174,10 @@ def learn(
 
 
 def _check_demonstrations(config: LearnConfig, task: TaskSpec, demonstrations: Sequence[Episode]) -> None:
-    if config.algorithm != "ppo":
-        raise ConfigError(f"algorithm={config.algorithm!r}: only ppo begins by imitating")
+    if config.algorithm != "ppo" or config.world != "imagination":
+        raise ConfigError(
+            f"algorithm={config.algorithm!r}, world={config.world!r}: only ppo in imagination begins by imitating"
+        )
     shown = (demonstrations[0].observations.shape[1], demonstrations[0].actions.shape[1])
     if shown != (wanted := (task.observation_space.size, task.action_space.size)):
         raise ConfigError(
@@ -282,9 +289,10 @@ class _Keeper(BaseCallback):
 
     def save(self) -> None:
         """Write the checkpoint; SB3 is between two rollouts now."""
-        save_learner(self._work / "learner.safetensors", self.model, self._env)
+        # The record first: of points that are newer than the learner's file :meth:`resume` lets go.
         record = {"identity": self._identity, "curve": self.curve, "elapsed": self.elapsed()}
         write_json(self._work / "learn.json", record)
+        save_learner(self._work / "learner.safetensors", self.model, self._env)
         self._saved = time.perf_counter()
 
     def measure(self) -> None:
@@ -305,7 +313,7 @@ class _Keeper(BaseCallback):
             self._progress(self.num_timesteps)
         last = self.curve[-1]["steps"] if self.curve else 0
         if self._trials is not None:
-            if self.num_timesteps - last >= self._trials.every:
+            if self.num_timesteps // self._trials.every > last // self._trials.every:
                 self.measure()
         elif self.model.ep_info_buffer and self.num_timesteps - last >= self._steps / 50:
             mean = float(np.mean([episode["r"] for episode in self.model.ep_info_buffer]))
