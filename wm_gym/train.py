@@ -400,7 +400,9 @@ def _manifest(
 
 
 def _command() -> str:
-    return " ".join(["python -m wm_gym.train", *sys.argv[1:]])
+    """What was typed: this program, or one that fits models on its way."""
+    mine = Path(sys.argv[0]).resolve() == Path(__file__).resolve()
+    return " ".join(["python -m wm_gym.train" if mine else f"python {sys.argv[0]}", *sys.argv[1:]])
 
 
 def _result(trained: TrainedModel, progress: FitProgress, error: torch.Tensor) -> dict[str, Any]:

@@ -211,8 +211,8 @@ def _world(
 class ScaledRewards(VecEnvWrapper):
     """Rewards in units in which a discounted return is about one, whatever the robot and the discount.
 
-    A critic begins at nought and moves by its learning rate: returns in the hundreds it learns too late, and until then
-    the agent sees no further than its advantages reach, which on a hopper is a leap forward, and a fall.
+    A critic begins at nought and moves by its learning rate: returns in the hundreds it learns late, and until then the
+    agent sees no further than its advantages reach.
     """
 
     scale = 1.0
