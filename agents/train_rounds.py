@@ -36,6 +36,7 @@ from wm_gym.physics.collect import Recipe, record_episodes
 from wm_gym.physics.tasks import make_physics, task_spec
 from wm_gym.policies import load_policy
 from wm_gym.policies.training import LearnConfig, learn
+from wm_gym.policies.trials import imagine_returns
 from wm_gym.train import TrainConfig, train
 from wm_gym.types import Episode, TaskSpec
 
@@ -98,14 +99,18 @@ def main(settings: Settings) -> None:
         curve.append(read_json(folder / "round.json"))
         last = curve[-1]
         print(f"{last['steps']:>8,} real steps: {last['return']:.2f} in MuJoCo, {last['imagined']:.2f} imagined")
+    kept, promised = choose(settings, output)
+    load_policy(output / f"round_{kept}" / "agent").save(output / "policy")
     record = {
         "settings": identity,
         "task": task.name,
         "algorithm": "rounds",
         "seed": settings.seed,
         "real_steps": settings.steps,
-        "physical": curve[-1]["interval"],
-        "physical_returns": curve[-1]["physical"],
+        "kept_round": kept,
+        "imagined_by_the_last_model": promised,
+        "physical": curve[kept]["interval"],
+        "physical_returns": curve[kept]["physical"],
         "curve": curve,
         "wall_seconds": round(sum(point["seconds"] for point in curve), 1),
         "command": command_line(),
@@ -114,8 +119,22 @@ def main(settings: Settings) -> None:
     }
     write_chart(output / "learning.svg", draw_progress(curve, task.name))
     write_json(output / "result.json", record)
-    print(f"chart: {output / 'learning.svg'}")
-    print(f"agent: {output / f'round_{settings.rounds - 1}' / 'agent'}")
+    print(f"kept, as the last model imagines it best: round {kept}, {curve[kept]['return']:.2f} in MuJoCo")
+    print(f"chart: {output / 'learning.svg'}\nagent: {output}")
+
+
+def choose(settings: Settings, output: Path) -> tuple[int, list[float]]:
+    """The round whose policy the last world model imagines best, and what it imagines of each: no real step is taken.
+
+    A later policy need not be a better one, and the last model has seen what became of all but its own.
+    """
+    trained = load_model(output / f"round_{settings.rounds - 1}" / "model")
+    promised = []
+    for number in range(settings.rounds):
+        policy = load_policy(output / f"round_{number}" / "agent")
+        returns = imagine_returns(trained, lambda observation, policy=policy: policy.predict(observation)[0], 128)
+        promised.append(round(returns.mean().item(), 4))
+    return promised.index(max(promised)), promised
 
 
 def check(settings: Settings) -> None:

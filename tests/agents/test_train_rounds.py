@@ -34,14 +34,18 @@ def test_a_robot_is_learnt_in_rounds_and_an_interrupted_one_goes_on_alike(tmp_pa
     assert program.returncode == 0, program.stderr
     result = json.loads((output / "result.json").read_text())
     assert [point["steps"] for point in result["curve"]] == [150, 300] and result["real_steps"] == 300
-    assert result["physical_returns"] == result["curve"][-1]["physical"] and len(result["physical_returns"]) == 2
+    promised, kept = result["imagined_by_the_last_model"], result["kept_round"]
+    assert len(promised) == 2 and promised[kept] == max(promised)
+    assert result["physical_returns"] == result["curve"][kept]["physical"] and len(result["physical_returns"]) == 2
     first, second = (list(open_dataset(output / f"round_{n}" / "data").episodes()) for n in (0, 1))
     assert sum(map(len, first)) == 150 and sum(map(len, second)) == 300
     assert [list(e.actions[:, 0]) for e in second[: len(first)]] == [list(e.actions[:, 0]) for e in first]
     acted = {episode.behaviour for episode in second[len(first) :]}
     assert acted == {"learnt", "noisy_learnt"} and {e.behaviour for e in first} == {"random", "smooth"}
     assert load_model(output / "round_1" / "model").task.name == "inverted_pendulum"
-    assert load_policy(output / "round_1" / "agent").predict(first[0].observations[0])[0].shape == (1,)
+    observation = first[0].observations[0]
+    for folder in (output, output / f"round_{kept}" / "agent"):
+        assert load_policy(folder).predict(observation)[0] == load_policy(output).predict(observation)[0]
     assert (output / "learning.svg").read_text().startswith("<svg")
     assert "complete already" in run(*TINY, f"output={output}").stdout
     for lost in ("agent", "model"):  # as a kill while the second round's policy is saved, or its model fitted

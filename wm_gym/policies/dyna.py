@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
-from torch import Tensor
 from tqdm import tqdm
 
 from wm_gym.data.segments import Windows
@@ -40,7 +40,7 @@ from wm_gym.policies.learners import export_policy
 from wm_gym.policies.mixed_replay import MixedReplay, recorded_episodes
 from wm_gym.policies.policy import Policy
 from wm_gym.policies.resume import restore_learner, save_learner
-from wm_gym.policies.trials import try_learner
+from wm_gym.policies.trials import imagine_returns, try_learner
 from wm_gym.types import Episode, Segment, TaskSpec
 
 _PIECE = 100  # steps: long episodes are cut, so that a part of the first one can be kept for validation
@@ -291,7 +291,9 @@ class _Loop(BaseCallback):
     def _measure(self) -> None:
         """Try the mean action in the physics and, over whole episodes, in imagination: the gap shows exploitation."""
         returns = try_learner(self._learner, self._trial_env, self._config.seed, self._config.episodes)
-        physical, imagined = float(np.mean(returns)), self._imagined_returns().mean().item()
+        act = partial(self._learner.predict, deterministic=True)
+        dreamt = imagine_returns(self.trained, lambda observation: act(observation)[0], 4 * self._config.episodes)
+        physical, imagined = float(np.mean(returns)), dreamt.mean().item()
         point = {
             "steps": self._learner.num_timesteps,
             "seconds": round(self.elapsed(), 1),
@@ -302,20 +304,6 @@ class _Loop(BaseCallback):
         self.curve.append(point)
         self._measured = self._learner.num_timesteps
         self._bar.set_postfix_str(f"return {physical:.1f}, imagined {imagined:.1f}")
-
-    def _imagined_returns(self) -> Tensor:
-        imagination = Imagination(self.trained, ImaginationConfig())
-        rows = 4 * self._config.episodes
-        state = imagination.begin(500_000 + torch.arange(rows))
-        total, alive = torch.zeros(rows), torch.ones(rows, dtype=torch.bool)
-        for _ in range(self._task.max_episode_steps):
-            action, _ = self._learner.predict(state.observation.numpy(), deterministic=True)
-            state, shown = imagination.step(state, torch.from_numpy(action))
-            total = total + torch.where(alive, shown.reward, torch.zeros(rows))
-            alive = alive & ~(shown.terminated | shown.truncated)
-            if not alive.any():
-                break
-        return total
 
     def _replay(self) -> MixedReplay:
         replay = self._learner.replay_buffer

@@ -1,10 +1,18 @@
-"""How a learner does in the physics while it still learns: its mean action, on episodes of their own."""
+"""How a policy does while a robot is still learnt: its mean action, on episodes of their own, in either world."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor
+
+from wm_gym.envs.imagination import Imagination, ImaginationConfig
+from wm_gym.models import TrainedModel
+from wm_gym.types import FloatArray
 
 _FIRST_SEED = 500_000  # far from the seeds of training and of the final trial
 
@@ -29,3 +37,24 @@ def _play(learner: BaseAlgorithm, env: Any, seed: int) -> float:
         observation, reward, terminated, truncated, _ = env.step(action)
         total, done = total + float(reward), terminated or truncated
     return round(total, 3)
+
+
+def imagine_returns(trained: TrainedModel, act: Callable[[FloatArray], FloatArray], episodes: int) -> Tensor:
+    """Returns (episodes,) of whole imagined episodes from recorded first observations.
+
+    Args:
+        trained: the world model.
+        act: actions (B, A) for observations (B, S).
+        episodes: side by side, a member of the ensemble each.
+    """
+    imagination = Imagination(trained, ImaginationConfig())
+    state = imagination.begin(_FIRST_SEED + torch.arange(episodes))
+    total, alive = torch.zeros(episodes), torch.ones(episodes, dtype=torch.bool)
+    for _ in range(trained.task.max_episode_steps):
+        action = np.asarray(act(state.observation.numpy()), np.float32)
+        state, shown = imagination.step(state, torch.from_numpy(action))
+        total = total + torch.where(alive, shown.reward, torch.zeros(episodes))
+        alive = alive & ~(shown.terminated | shown.truncated)
+        if not alive.any():
+            break
+    return total
