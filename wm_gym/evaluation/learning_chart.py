@@ -75,7 +75,7 @@ def write_chart(path: Path, drawn: str) -> None:
 def _figure(parts: Sequence[str], across: Axis, excess: Sequence[Point], title: str) -> str:
     beneath = _height([*excess, _exact(0, 0.0)], GAP_BOTTOM, GAP_TOP)
     said = "imagined minus physical return: above the line imagination promises too much"
-    gap = _panel({("rival", "imagined minus physical"): excess}, across, beneath, said, 3)
+    gap = _panel({("rival", "imagined minus physical"): excess}, across, beneath, said, 5)
     zero = charts.line(LEFT, beneath(0.0), RIGHT, beneath(0.0), "threshold")
     return charts.figure(WIDTH, GAP_BOTTOM + 46, [f"<style>{STYLE}</style>", *parts, *gap, zero], title, "wide")
 
