@@ -16,8 +16,9 @@ import torch
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.actors import PolicyActor
+from wm_gym.evaluation.charts import write_figure
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
-from wm_gym.evaluation.learning_chart import draw_progress, write_chart
+from wm_gym.evaluation.learning_chart import draw_progress
 from wm_gym.evaluation.returns import FIRST_SEED
 from wm_gym.evaluation.rollouts import episode_returns, physical_episodes
 from wm_gym.evaluation.statistics import mean_interval
@@ -104,7 +105,7 @@ def main(settings: Settings) -> None:
         "machine": describe_machine(),
         "versions": installed_versions(),
     }
-    write_chart(output / "learning.svg", draw_progress(result.curve, task.name))
+    write_figure(output / "learning.svg", draw_progress(result.curve, task.name))
     write_json(output / "result.json", record)
     shutil.rmtree(work)
     show(result.curve, f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]")

@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from wm_gym.config import REQUIRED, run_program
+from wm_gym.config import REQUIRED, PlayConfig, run_program
 from wm_gym.data.episodes import open_dataset
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.envs import WorldModelVectorEnv
 from wm_gym.envs.imagination import ImaginationConfig
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.actors import PolicyActor
+from wm_gym.evaluation.charts import write_figure
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
-from wm_gym.evaluation.learning_chart import draw_progress, write_chart
+from wm_gym.evaluation.learning_chart import draw_progress
 from wm_gym.evaluation.returns import FIRST_SEED, Contender, compare_returns, play_both_worlds
 from wm_gym.files import read_json, write_json
 from wm_gym.models import load_model
@@ -41,16 +42,6 @@ from wm_gym.train import TrainConfig, train
 from wm_gym.types import Episode, TaskSpec
 
 _FIRST, _LATER = {"random": 0.5, "smooth": 0.5}, {"learnt": 0.5, "noisy_learnt": 0.5}
-
-
-@dataclass
-class PlayConfig:
-    """How the learnt world is played in; see ``WorldModel-v0``."""
-
-    start: str = field(default="initial", metadata={"help": "initial, or any recorded moment"})
-    horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the episode limit"})
-    uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
-    penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
 
 
 @dataclass
@@ -117,7 +108,7 @@ def main(settings: Settings) -> None:
         "machine": describe_machine(),
         "versions": installed_versions(),
     }
-    write_chart(output / "learning.svg", draw_progress(curve, task.name))
+    write_figure(output / "learning.svg", draw_progress(curve, task.name))
     write_json(output / "result.json", record)
     print(f"kept, as the last model imagines it best: round {kept}, {curve[kept]['return']:.2f} in MuJoCo")
     print(f"chart: {output / 'learning.svg'}\nagent: {output}")
@@ -132,8 +123,7 @@ def choose(settings: Settings, output: Path) -> tuple[int, list[float]]:
     promised = []
     for number in range(settings.rounds):
         policy = load_policy(output / f"round_{number}" / "agent")
-        returns = imagine_returns(trained, lambda observation, policy=policy: policy.predict(observation)[0], 128)
-        promised.append(round(returns.mean().item(), 4))
+        promised.append(round(imagine_returns(trained, policy, 128).mean().item(), 4))
     return promised.index(max(promised)), promised
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wm_gym.config import run_program
 from wm_gym.errors import ConfigError
-from wm_gym.evaluation.charts import shown
+from wm_gym.evaluation.charts import shown_interval
 from wm_gym.evaluation.regression import compare_reports, differing_conditions, worse_verdicts
 from wm_gym.evaluation.report_folder import count_figures, read_report, recompute
 
@@ -69,9 +69,7 @@ def compare(baseline: Path, candidate: Path) -> None:
 
 def cell(figure: Mapping[str, float] | None) -> str:
     """A figure with its interval."""
-    if figure is None:
-        return "does not exist"
-    return f"{shown(figure['value'])} [{shown(figure['low'])}, {shown(figure['high'])}]"
+    return "does not exist" if figure is None else shown_interval(figure)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ Seeds that are not finished yet are left out by naming the finished ones; the ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.errors import ConfigError
-from wm_gym.evaluation.charts import shown
-from wm_gym.evaluation.learning import Learner, compare_learning, read_learner
-from wm_gym.evaluation.learning_chart import draw_learning, write_chart
+from wm_gym.evaluation.charts import shown_interval, write_figure
+from wm_gym.evaluation.identity import describe_machines, seeded_command
+from wm_gym.evaluation.learning import compare_learning, read_learner
+from wm_gym.evaluation.learning_chart import draw_learning
 from wm_gym.files import write_json
 
 
@@ -41,30 +41,18 @@ def main(settings: Settings) -> None:
         raise ConfigError(f"output={settings.output}: a file ending in .json is needed")
     inside, control = ([read_learner(Path(folder)) for folder in side] for side in (settings.inside, settings.control))
     values = compare_learning(inside, control)
-    values["commands"] = [first_command(side) for side in (inside, control)]
-    machines = sorted({f"{a.machine['processor']}, {a.machine['cores']} cores" for a in (*inside, *control)})
-    values["machine"] = "; ".join(machines)
+    values["commands"] = [seeded_command([(a.seed, a.command) for a in side]) for side in (inside, control)]
+    values["machine"] = describe_machines([learner.machine for learner in (*inside, *control)])
     path = Path(settings.output)
     write_json(path, values)
-    write_chart(path.with_suffix(".svg"), draw_learning(values, values["task"]))
+    write_figure(path.with_suffix(".svg"), draw_learning(values, values["task"]))
     for side, name in (("inside", "with a world model"), ("control", "SAC in MuJoCo")):
         found = values[side]
-        print(f"{name:<20}{found['real_steps']:>9,} real steps, {len(found['seeds'])} seeds: {figure(found['return'])}")
-    print(f"{'difference':<20}{figure(values['minus_control'])}")
-    print(f"{'imagined too much':<20}{figure(values['excess'][-1])}")
+        steps = f"{found['real_steps']:>9,} real steps, {len(found['seeds'])} seeds"
+        print(f"{name:<20}{steps}: {shown_interval(found['return'])}")
+    print(f"{'difference':<20}{shown_interval(values['minus_control'])}")
+    print(f"{'imagined too much':<20}{shown_interval(values['excess'][-1])}")
     print(f"chart: {path.with_suffix('.svg')}\nresults: {path}")
-
-
-def first_command(learners: Sequence[Learner]) -> str:
-    """The command of the first seed; the others differ in the seed and the output alone."""
-    ordered = sorted(learners, key=lambda learner: learner.seed)
-    others = ", ".join(str(learner.seed) for learner in ordered[1:])
-    return ordered[0].command + (f" (likewise seed {others})" if others else "")
-
-
-def figure(found: dict[str, float]) -> str:
-    """A value and its interval."""
-    return f"{shown(found['value'])} [{shown(found['low'])}, {shown(found['high'])}]"
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from wm_gym.config import REQUIRED, run_program
+from wm_gym.config import REQUIRED, PlayConfig, run_program
 from wm_gym.envs.imagination import ImaginationConfig
 from wm_gym.errors import ConfigError, DataError
-from wm_gym.evaluation.charts import shown
+from wm_gym.evaluation.charts import shown, shown_interval
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.evaluation.robot_logs import import_logs, read_motions, record_logs
 from wm_gym.evaluation.simulators import WORLDS, Training, compare_worlds, train_all
@@ -66,16 +66,6 @@ class RangesConfig:
     gain: list[float] = field(default_factory=lambda: [0.5, 1.5])
     delay: list[float] = field(default_factory=lambda: [0.0, 0.04])
     dead_zone: list[float] = field(default_factory=lambda: [0.0, 0.3])
-
-
-@dataclass
-class PlayConfig:
-    """How the world that was learnt from the logs is played in; see ``WorldModel-v0``."""
-
-    start: str = field(default="initial", metadata={"help": "initial, or any logged moment"})
-    horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the episode limit"})
-    uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
-    penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
 
 
 @dataclass
@@ -347,9 +337,7 @@ def show(rows: Sequence[Mapping[str, Any]], identified: Mapping[str, Any], task:
 
 
 def _interval(found: Mapping[str, float] | None) -> str:
-    if found is None:
-        return "-"
-    return f"{shown(found['value'])} [{shown(found['low'])}, {shown(found['high'])}]"
+    return "-" if found is None else shown_interval(found)
 
 
 if __name__ == "__main__":

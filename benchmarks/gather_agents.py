@@ -15,6 +15,7 @@ import numpy as np
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.errors import ConfigError, DataError
+from wm_gym.evaluation.identity import describe_machines, seeded_command
 from wm_gym.evaluation.statistics import mean_interval
 from wm_gym.files import read_json, write_json
 from wm_gym.policies.imitation import best_episodes
@@ -41,13 +42,11 @@ def main(config: GatherConfig) -> None:
     tasks = sorted({result["task"] for result in results})
     if len(tasks) > 1:
         raise ConfigError(f"agents of several robots ({', '.join(tasks)}) do not share a table")
-    machines = sorted({f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in results})
+    machine = describe_machines([result["machine"] for result in results])
     rows = [_row(result) for result in sorted(results, key=lambda r: (r["world"], _method(r), r["seed"]))]
     if config.logs is not None:
         rows.append(_logged(open_dataset(config.logs), tasks[0]))
-    write_json(
-        Path(config.output), {"command": "; ".join(_commands(results)), "machine": "; ".join(machines), "rows": rows}
-    )
+    write_json(Path(config.output), {"command": "; ".join(_commands(results)), "machine": machine, "rows": rows})
     for row in rows:
         print(f"{row['method']:<36} seed {row['seed']:<2} {row['physical_return']:>10.2f}")
     print(f"results: {config.output}")
@@ -61,15 +60,11 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _commands(results: list[dict[str, Any]]) -> list[str]:
-    """One command for each method, that of its first seed; the others differ in the seed and the output alone."""
-    methods: dict[str, list[dict[str, Any]]] = {}
-    for result in sorted(results, key=lambda r: int(r["seed"])):
-        methods.setdefault(_method(result), []).append(result)
-    described = []
-    for _, members in sorted(methods.items()):
-        others = ", ".join(str(member["seed"]) for member in members[1:])
-        described.append(members[0]["command"] + (f" (likewise seed {others})" if others else ""))
-    return described
+    """One command for each method."""
+    methods: dict[str, list[tuple[int, str]]] = {}
+    for result in results:
+        methods.setdefault(_method(result), []).append((int(result["seed"]), str(result["command"])))
+    return [seeded_command(runs) for _, runs in sorted(methods.items())]
 
 
 def _method(result: dict[str, Any]) -> str:

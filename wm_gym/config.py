@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_origin, get_type_hints
 
@@ -22,9 +22,20 @@ from omegaconf.errors import OmegaConfBaseException
 from wm_gym.errors import ConfigError, WorldModelError
 from wm_gym.lock import only_writer
 
-__all__ = ["REQUIRED", "load_config", "read_settings", "run_program"]
+__all__ = ["REQUIRED", "PlayConfig", "load_config", "read_settings", "run_program"]
 
 T = TypeVar("T")
+
+
+@dataclass
+class PlayConfig:
+    """How a learnt world is played in, for programs that have other settings too; see ``WorldModel-v0``."""
+
+    start: str = field(default="initial", metadata={"help": "initial, or any recorded moment"})
+    horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the episode limit"})
+    uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
+    penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
+
 
 _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full: make room",

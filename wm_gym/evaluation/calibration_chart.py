@@ -8,7 +8,6 @@ from typing import Any
 
 from wm_gym.evaluation import charts
 from wm_gym.evaluation.charts import Axis
-from wm_gym.files import replacing
 
 WIDTH, HEIGHT, TOP, BOTTOM = 820.0, 380.0, 40.0, 328.0
 STYLE = """
@@ -30,8 +29,7 @@ def write_chart(path: Path, values: Mapping[str, Any], title: str) -> None:
         title: the robot.
     """
     parts = [f"<style>{STYLE}</style>", *_coverage(values, title), *_reliability(values["reliability"])]
-    with replacing(path) as partial:
-        partial.write_text(charts.figure(WIDTH, HEIGHT, parts, f"Calibration of {title}", "wide"), encoding="utf-8")
+    charts.write_figure(path, charts.figure(WIDTH, HEIGHT, parts, f"Calibration of {title}", "wide"))
 
 
 def _coverage(values: Mapping[str, Any], title: str) -> list[str]:

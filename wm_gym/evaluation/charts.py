@@ -7,9 +7,12 @@ Every mark that stands for a figure has a tooltip with the exact value.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+
+from wm_gym.files import replacing
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -78,6 +81,11 @@ def shown(value: float, digits: int = 3) -> str:
     return format(value, form).replace("-", MINUS)
 
 
+def shown_interval(found: Mapping[str, float]) -> str:
+    """A figure and its 95 % interval (``value``, ``low``, ``high``) as a reader wants them."""
+    return f"{shown(found['value'])} [{shown(found['low'])}, {shown(found['high'])}]"
+
+
 def tick_label(value: float) -> str:
     """A number on an axis, without digits that say nothing."""
     return f"{value:.10g}".replace("-", MINUS)
@@ -138,6 +146,12 @@ def figure(width: float, height: float, parts: Sequence[str], title: str, kind: 
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
         f'class="chart {kind}"><title>{escape(title)}</title>{body}</svg>'
     )
+
+
+def write_figure(path: Path, drawn: str) -> None:
+    """Write a picture as a file, which appears whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(drawn, encoding="utf-8")
 
 
 def horizontal_axis(axis: Axis, y: float, top: float, label: str, count: int = 6) -> list[str]:

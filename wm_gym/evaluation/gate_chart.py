@@ -9,7 +9,6 @@ from typing import Any
 from wm_gym.evaluation import charts
 from wm_gym.evaluation.charts import Axis
 from wm_gym.evaluation.prediction_chart import STYLE
-from wm_gym.files import replacing
 
 Plain = Mapping[str, Any]
 
@@ -47,5 +46,4 @@ def draw_risk(values: Plain, title: str) -> str:
 
 def write_risk_chart(path: Path, values: Plain, title: str) -> None:
     """Write the chart, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(draw_risk(values, title), encoding="utf-8")
+    charts.write_figure(path, draw_risk(values, title))

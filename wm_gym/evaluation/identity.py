@@ -7,8 +7,10 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("wm_gym", "torch", "numpy", "scipy", "gymnasium", "mujoco", "stable-baselines3", "av", "envpool")
 
@@ -37,6 +39,22 @@ def installed_versions() -> dict[str, str]:
 def command_line() -> str:
     """The command that is running, ready to be typed again."""
     return shlex.join(["python", *sys.argv])
+
+
+def seeded_command(runs: Sequence[tuple[int, str]]) -> str:
+    """The command of the lowest of several seeds, where the others differ in the seed and the output alone.
+
+    Args:
+        runs: seed and command of each.
+    """
+    ordered = sorted(runs)
+    others = ", ".join(str(seed) for seed, _ in ordered[1:])
+    return ordered[0][1] + (f" (likewise seed {others})" if others else "")
+
+
+def describe_machines(machines: Iterable[Mapping[str, Any]]) -> str:
+    """Processor and cores of what :func:`describe_machine` said of several runs, each kind once."""
+    return "; ".join(sorted({f"{machine['processor']}, {machine['cores']} cores" for machine in machines}))
 
 
 def folder_digest(folder: Path) -> str:

@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 
 from wm_gym.errors import DataError
-from wm_gym.evaluation.statistics import (
-    LEVEL,
-    Interval,
-    clustered_mean_interval,
-    percentile_interval,
-    resample_counts,
-)
+from wm_gym.evaluation.statistics import Interval, clustered_mean_interval, crossed_mean_intervals
 from wm_gym.files import read_json
 from wm_gym.types import FloatArray
 
@@ -88,7 +82,7 @@ def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed
         raise DataError(f"agents of several robots ({', '.join(tasks)}) cannot be compared")
     _check_sides(inside, control)
     generator = np.random.default_rng(seed)
-    found = _crossed_intervals([learner.returns for learner in inside], [c.returns for c in control], generator)
+    found = crossed_mean_intervals([i.returns for i in inside], [c.returns for c in control], generator)
     return {
         "task": tasks[0],
         "inside": _side(inside, found[0], generator),
@@ -117,28 +111,6 @@ def _check_sides(inside: Sequence[Learner], control: Sequence[Learner]) -> None:
             raise DataError(f"control: seed {learner.seed} is {learner.how['algorithm']}, not SAC in the physics")
     if len(sizes := sorted({len(learner.returns) for learner in (*inside, *control)})) > 1:
         raise DataError(f"the agents were tried for {sizes} episodes: all must share their starts")
-
-
-def _crossed_intervals(
-    inside: Sequence[FloatArray], control: Sequence[FloatArray], generator: np.random.Generator
-) -> tuple[Interval, Interval, Interval]:
-    """Of both means of means and of the first minus the second.
-
-    Every agent was tried from the same starts, so a bootstrap sample draws starts once for all, and seeds for each
-    side. With one seed the interval says nothing of another.
-    """
-    drawn = resample_counts(len(inside[0]), generator) / len(inside[0])
-    samples, values = [], []
-    for side in (np.stack(inside), np.stack(control)):
-        means = drawn @ side.T  # (resamples, seeds)
-        chosen = generator.integers(0, len(side), size=means.shape)
-        samples.append(np.take_along_axis(means, chosen, axis=1).mean(1))
-        values.append(float(side.mean()))
-    return (
-        percentile_interval(values[0], samples[0], LEVEL),
-        percentile_interval(values[1], samples[1], LEVEL),
-        percentile_interval(values[0] - values[1], samples[0] - samples[1], LEVEL),
-    )
 
 
 def _side(learners: Sequence[Learner], mean: Interval, generator: np.random.Generator) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from wm_gym.evaluation import charts
 from wm_gym.evaluation.charts import Axis
 from wm_gym.evaluation.prediction_chart import STYLE
 from wm_gym.evaluation.statistics import mean_interval
-from wm_gym.files import replacing
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 820.0, 64.0, 585.0, 40.0, 300.0
 GAP_TOP, GAP_BOTTOM = 388.0, 488.0
@@ -66,12 +64,6 @@ def draw_progress(curve: Sequence[Mapping[str, Any]], title: str) -> str:
     return _figure(parts, across, excess, title)
 
 
-def write_chart(path: Path, drawn: str) -> None:
-    """Write a chart, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(drawn, encoding="utf-8")
-
-
 def _figure(parts: Sequence[str], across: Axis, excess: Sequence[Point], title: str) -> str:
     beneath = _height([*excess, _exact(0, 0.0)], GAP_BOTTOM, GAP_TOP)
     said = "imagined minus physical return: above the line imagination promises too much"
@@ -116,4 +108,4 @@ def _exact(steps: float, value: float) -> dict[str, float]:
 def _said(point: Point) -> str:
     if point["low"] == point["high"]:
         return charts.shown(point["value"])
-    return f"{charts.shown(point['value'])} [{charts.shown(point['low'])}, {charts.shown(point['high'])}]"
+    return charts.shown_interval(point)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -57,11 +56,8 @@ def draw_prediction(values: Plain, title: str) -> str:
 
 
 def write_chart(path: Path, values: Plain, title: str) -> None:
-    """Write the chart beside its name and rename it, so that it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    partial.write_text(draw_prediction(values, title), encoding="utf-8")
-    partial.replace(path)
+    """Write the chart, whole or not at all."""
+    charts.write_figure(path, draw_prediction(values, title))
 
 
 def _unjudged(judged: Sequence[bool], across: Axis) -> list[str]:

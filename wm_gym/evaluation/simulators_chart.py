@@ -9,7 +9,6 @@ from typing import Any
 from wm_gym.evaluation import charts
 from wm_gym.evaluation.charts import Axis
 from wm_gym.evaluation.prediction_chart import STYLE
-from wm_gym.files import replacing
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 820.0, 250.0, 640.0, 40.0, 44.0
 INK = {"imagination": "model-ink", "oracle": "floor-ink"}
@@ -37,7 +36,7 @@ def draw_simulators(rows: Sequence[Mapping[str, Any]], title: str) -> str:
             for value in row["seed_returns"]
         ]
         parts.append(charts.line(across(found["low"]), y, across(found["high"]), y, "interval"))
-        said = f"{charts.shown(found['value'])} [{charts.shown(found['low'])}, {charts.shown(found['high'])}]"
+        said = charts.shown_interval(found)
         parts.append(charts.diamond(across(found["value"]), y, 6, ink, said))
         parts.append(charts.text(RIGHT + 12, y + 4, said, "note"))
     return charts.figure(WIDTH, bottom + 52, parts, title, "wide")
@@ -45,5 +44,4 @@ def draw_simulators(rows: Sequence[Mapping[str, Any]], title: str) -> str:
 
 def write_simulators_chart(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Write the chart, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(draw_simulators(rows, title), encoding="utf-8")
+    charts.write_figure(path, draw_simulators(rows, title))

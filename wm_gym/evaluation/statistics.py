@@ -101,6 +101,39 @@ def clustered_difference_interval(
     return percentile_interval(_mean_of_means(second) - _mean_of_means(first), samples, level)
 
 
+def crossed_mean_intervals(
+    first: Sequence[FloatArray],
+    second: Sequence[FloatArray],
+    generator: np.random.Generator,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> tuple[Interval, Interval, Interval]:
+    """The mean of each set of groups, and the first minus the second, where row n means the same in every group.
+
+    Such rows (start states that all agents were tried from) are drawn once for all groups of both sets, and groups
+    within their set. With one group the intervals say nothing of another.
+
+    Args:
+        first: groups (N,).
+        second: groups of the same N.
+        generator: draws the bootstrap samples.
+        level: probability that an interval covers its figure.
+        resamples: bootstrap samples.
+    """
+    drawn = resample_counts(len(first[0]), generator, resamples) / len(first[0])
+    samples, values = [], []
+    for groups in (np.stack(first), np.stack(second)):
+        means = drawn @ groups.T  # (resamples, groups)
+        chosen = generator.integers(0, len(groups), size=means.shape)
+        samples.append(np.take_along_axis(means, chosen, axis=1).mean(1))
+        values.append(float(groups.mean()))
+    return (
+        percentile_interval(values[0], samples[0], level),
+        percentile_interval(values[1], samples[1], level),
+        percentile_interval(values[0] - values[1], samples[0] - samples[1], level),
+    )
+
+
 def clustered_mean_samples(
     groups: Sequence[FloatArray], generator: np.random.Generator, resamples: int = RESAMPLES
 ) -> FloatArray:

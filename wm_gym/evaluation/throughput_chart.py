@@ -9,7 +9,6 @@ from typing import Any
 from wm_gym.evaluation import charts
 from wm_gym.evaluation.charts import Axis
 from wm_gym.evaluation.prediction_chart import STYLE
-from wm_gym.files import replacing
 
 Plain = Mapping[str, Any]
 
@@ -61,8 +60,7 @@ def draw_throughput(values: Plain, title: str) -> str:
 
 def write_throughput_chart(path: Path, values: Plain, title: str) -> None:
     """Write the chart, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(draw_throughput(values, title), encoding="utf-8")
+    charts.write_figure(path, draw_throughput(values, title))
 
 
 def _label(name: str) -> str:

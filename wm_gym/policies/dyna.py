@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -291,8 +290,7 @@ class _Loop(BaseCallback):
     def _measure(self) -> None:
         """Try the mean action in the physics and, over whole episodes, in imagination: the gap shows exploitation."""
         returns = try_learner(self._learner, self._trial_env, self._config.seed, self._config.episodes)
-        act = partial(self._learner.predict, deterministic=True)
-        dreamt = imagine_returns(self.trained, lambda observation: act(observation)[0], 4 * self._config.episodes)
+        dreamt = imagine_returns(self.trained, self._learner, 4 * self._config.episodes)
         physical, imagined = float(np.mean(returns)), dreamt.mean().item()
         point = {
             "steps": self._learner.num_timesteps,

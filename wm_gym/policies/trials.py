@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from wm_gym.envs.imagination import Imagination, ImaginationConfig
 from wm_gym.models import TrainedModel
-from wm_gym.types import FloatArray
 
 _FIRST_SEED = 500_000  # far from the seeds of training and of the final trial
 
@@ -39,20 +37,20 @@ def _play(learner: BaseAlgorithm, env: Any, seed: int) -> float:
     return round(total, 3)
 
 
-def imagine_returns(trained: TrainedModel, act: Callable[[FloatArray], FloatArray], episodes: int) -> Tensor:
+def imagine_returns(trained: TrainedModel, policy: Any, episodes: int) -> Tensor:
     """Returns (episodes,) of whole imagined episodes from recorded first observations.
 
     Args:
         trained: the world model.
-        act: actions (B, A) for observations (B, S).
+        policy: whose mean action is taken; a learner of stable-baselines3 or a :class:`~wm_gym.policies.Policy`.
         episodes: side by side, a member of the ensemble each.
     """
     imagination = Imagination(trained, ImaginationConfig())
     state = imagination.begin(_FIRST_SEED + torch.arange(episodes))
     total, alive = torch.zeros(episodes), torch.ones(episodes, dtype=torch.bool)
     for _ in range(trained.task.max_episode_steps):
-        action = np.asarray(act(state.observation.numpy()), np.float32)
-        state, shown = imagination.step(state, torch.from_numpy(action))
+        action, _ = policy.predict(state.observation.numpy(), deterministic=True)
+        state, shown = imagination.step(state, torch.from_numpy(np.asarray(action, np.float32)))
         total = total + torch.where(alive, shown.reward, torch.zeros(episodes))
         alive = alive & ~(shown.terminated | shown.truncated)
         if not alive.any():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wm_gym.evaluation.charts import MINUS, shown
+from wm_gym.evaluation.charts import MINUS, shown_interval
 
 
 def to_hundredths(figure: Mapping[str, float]) -> str:
@@ -15,8 +15,7 @@ def to_hundredths(figure: Mapping[str, float]) -> str:
 
 def rounded(figure: Mapping[str, float]) -> str:
     """A figure with its interval, three significant digits of each."""
-    found = f"{shown(figure['value'])} [{shown(figure['low'])}, {shown(figure['high'])}]"
-    return found.replace(MINUS, "-")  # as the other tables write it
+    return shown_interval(figure).replace(MINUS, "-")  # as the other tables write it
 
 
 def interval(value: float, low: float, high: float) -> str:
