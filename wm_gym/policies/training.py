@@ -125,34 +125,11 @@ def learn(
         raise ConfigError("steps=0: a positive number is needed where nothing is imitated")
     env = _world(config, task, trained, make_physics)
     inside = trained if config.world == "imagination" else None
-    scales = inside.model.normalizer if normalizer is None and inside is not None else normalizer
-    if config.normalize and inside is not None and "reward_fn" in config.imagination:
-        raise ConfigError(
-            "normalize=true: scales the rewards that the model learnt; scale what reward_fn gives yourself"
-        )
-    shown = ScaledRewards(env) if config.normalize and inside is not None else env
-    learner = build_learner(config.algorithm, shown, config.seed, config.steps, scales, config.settings)
-    if isinstance(shown, ScaledRewards) and inside is not None:
-        shown.fit(inside.model.normalizer, learner.gamma)  # type: ignore[attr-defined]
-    identity = {
-        "task": task.name,
-        "algorithm": config.algorithm,
-        "world": config.world,
-        "steps": config.steps,
-        "num_envs": config.num_envs,
-        "seed": config.seed,
-        "settings": {k: str(v) for k, v in config.settings.items()},
-        "imagination": {k: str(v) for k, v in config.imagination.items()},
-        "normalize": config.normalize,
-        "model": None if inside is None else dict(inside.manifest.get("files", {})),
-    }
-    if normalizer is not None:
-        identity["scales"] = normalizer.mean.tolist() + normalizer.std.tolist()
+    learner = _learner(config, env, inside, normalizer)
+    identity = _identity(config, task, inside, normalizer)
     if demonstrations:
         _check_demonstrations(config, task, demonstrations)
         identity["demonstrations"] = [float(episode.rewards.sum()) for episode in demonstrations]
-    if isinstance(env, WorldModelVecEnv):
-        env.seed(config.seed * _SEED_GAP)  # SB3 has just seeded it with the bare seed
     trials = None
     if config.measure_every is not None and make_physics is not None:
         identity["measure_every"] = config.measure_every
@@ -171,6 +148,47 @@ def learn(
     details = {name: identity[name] for name in ("task", "algorithm", "world", "seed", "model")}
     policy = export_policy(learner, {**details, "steps": learner.num_timesteps})
     return LearnResult(policy, keeper.curve, keeper.elapsed(), learner.num_timesteps)
+
+
+def _learner(
+    config: LearnConfig, env: VecEnv, inside: TrainedModel | None, normalizer: Normalizer | None
+) -> BaseAlgorithm:
+    """A fresh learner that sees the environment in the scales that are asked for."""
+    scales = inside.model.normalizer if normalizer is None and inside is not None else normalizer
+    if not config.normalize or inside is None:
+        learner = build_learner(config.algorithm, env, config.seed, config.steps, scales, config.settings)
+    elif "reward_fn" in config.imagination:
+        raise ConfigError(
+            "normalize=true: scales the rewards that the model learnt; scale what reward_fn gives yourself"
+        )
+    else:
+        scaled = ScaledRewards(env)
+        learner = build_learner(config.algorithm, scaled, config.seed, config.steps, scales, config.settings)
+        scaled.fit(inside.model.normalizer, learner.gamma)  # type: ignore[attr-defined]
+    if isinstance(env, WorldModelVecEnv):
+        env.seed(config.seed * _SEED_GAP)  # SB3 has just seeded it with the bare seed
+    return learner
+
+
+def _identity(
+    config: LearnConfig, task: TaskSpec, inside: TrainedModel | None, normalizer: Normalizer | None
+) -> dict[str, Any]:
+    """What makes two trainings one."""
+    identity = {
+        "task": task.name,
+        "algorithm": config.algorithm,
+        "world": config.world,
+        "steps": config.steps,
+        "num_envs": config.num_envs,
+        "seed": config.seed,
+        "settings": {k: str(v) for k, v in config.settings.items()},
+        "imagination": {k: str(v) for k, v in config.imagination.items()},
+        "normalize": config.normalize,
+        "model": None if inside is None else dict(inside.manifest.get("files", {})),
+    }
+    if normalizer is not None:
+        identity["scales"] = normalizer.mean.tolist() + normalizer.std.tolist()
+    return identity
 
 
 def _check_demonstrations(config: LearnConfig, task: TaskSpec, demonstrations: Sequence[Episode]) -> None:
