@@ -59,8 +59,9 @@ class AgentConfig:
         default=False, metadata={"help": "scale rewards: by the model's own, in the physics by running statistics"}
     )
     imitate: str | None = field(
-        default=None, metadata={"help": "dataset folder: ppo begins as the best third of what was recorded there"}
+        default=None, metadata={"help": "dataset folder: ppo begins as the best of what was recorded there"}
     )
+    imitate_share: float = field(default=1 / 3, metadata={"help": "of the recorded steps, those of the best episodes"})
     settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of the SB3 algorithm, replacing ours"})
     measure_every: int | None = field(
         default=None, metadata={"help": "steps in the physics between two trials there; null: the finished agent alone"}
@@ -79,6 +80,8 @@ def main(config: AgentConfig) -> None:
         return
     if config.episodes < 2:
         raise ConfigError(f"episodes={config.episodes}: at least 2 are needed for an interval")
+    if not 0 < config.imitate_share <= 1:
+        raise ConfigError(f"imitate_share={config.imitate_share}: above 0, and at most 1")
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     learn_config = _learn_config(config)
@@ -91,7 +94,7 @@ def main(config: AgentConfig) -> None:
     )
     started = time.perf_counter()
     work = Path(f"{output}.partial")
-    shown = [] if config.imitate is None else _best_logged(Path(config.imitate), task)
+    shown = [] if config.imitate is None else _best_logged(Path(config.imitate), task, config.imitate_share)
     result = learn(learn_config, task, trained, work, make_physics, demonstrations=shown)
     result.policy.save(output / "policy")
     trial = _try(config, task, trained, result)
@@ -102,12 +105,12 @@ def main(config: AgentConfig) -> None:
     print(f"agent: {output}")
 
 
-def _best_logged(folder: Path, task: TaskSpec) -> list[Episode]:
+def _best_logged(folder: Path, task: TaskSpec, share: float) -> list[Episode]:
     """What ppo begins as."""
     dataset = open_dataset(folder)
     if dataset.task.name != task.name:
         raise ConfigError(f"imitate={folder}: recorded of {dataset.task.name}, not of {task.name}")
-    return best_episodes(list(dataset.episodes()), dataset.task.max_episode_steps)
+    return best_episodes(list(dataset.episodes()), dataset.task.max_episode_steps, share)
 
 
 def _settings(config: AgentConfig) -> dict[str, Any]:

@@ -75,9 +75,10 @@ def _method(result: dict[str, Any]) -> str:
         return f"{result['algorithm'].upper()} in MuJoCo"
     settings = result["settings"]
     kept = {"report": "", "truncate": ", truncated", "penalize": f", penalized by {settings['penalty']:g}"}
+    best = f"the best {settings.get('imitate_share', 1 / 3):.0%} of the logs"
     if result["steps"] == 0:
-        return "imitation of the best third of the logs alone"
-    begun = ", begun as the best third of the logs" if settings.get("imitate") else ""
+        return f"imitation of {best} alone"
+    begun = f", begun as {best}" if settings.get("imitate") else ""
     return f"{result['algorithm'].upper()} in imagination{begun}{kept[settings['uncertainty']]}"
 
 

@@ -79,7 +79,9 @@ class CollectConfig:
     workers: int = field(default=0, metadata={"help": "processes; 0: one per core; the data do not depend on it"})
     behaviours: dict[str, float] = field(
         default_factory=dict,
-        metadata={"help": "behaviours.NAME=SHARE of random, smooth, a policy's NAME or noisy_NAME; {}: the recipe's"},
+        metadata={
+            "help": "behaviours.NAME=SHARE of random, smooth, a policy's NAME, noisy_, wandering_NAME; {}: the recipe's"
+        },
     )
     policies: dict[str, str] = field(
         default_factory=dict,

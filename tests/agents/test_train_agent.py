@@ -68,6 +68,7 @@ def test_a_policy_for_recordings_is_trained_with_running_scales(tmp_path):
         (["measure_every=5"], "measure_every=5: only for world=physics"),
         (["measure_every=0", "world=physics", "task=reacher", "algorithm=sac"], "measure_every=0"),
         (["imitate=nowhere"], "nowhere"),
+        (["imitate=nowhere", "imitate_share=0"], "imitate_share=0"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(tmp_path, arguments, named):

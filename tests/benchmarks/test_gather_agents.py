@@ -65,7 +65,7 @@ def test_what_was_done_about_uncertainty_makes_another_method(tmp_path):
     methods = [row["method"] for row in json.loads((tmp_path / "table.json").read_text())["rows"]]
     assert methods == [
         "PPO in imagination",
-        "PPO in imagination, begun as the best third of the logs, penalized by 0.5",
+        "PPO in imagination, begun as the best 33% of the logs, penalized by 0.5",
         *(f"PPO in imagination, {how}" for how in ("penalized by 0.5", "truncated")),
     ]
 
@@ -87,14 +87,14 @@ def test_what_acted_in_the_best_third_of_the_logs_has_a_row(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    folders = [agent(tmp_path / "a", imitate="logs"), agent(tmp_path / "b", steps=0, imitate="logs")]
+    folders = [agent(tmp_path / "a", imitate="logs"), agent(tmp_path / "b", steps=0, imitate="logs", imitate_share=0.1)]
     given = [f"agents=[{','.join(map(str, folders))}]", f"output={tmp_path / 'table.json'}"]
     done = gather(*given, f"logs={tmp_path / 'logs'}")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
     assert [row["method"] for row in rows] == [
-        "PPO in imagination, begun as the best third of the logs",
-        "imitation of the best third of the logs alone",
+        "PPO in imagination, begun as the best 33% of the logs",
+        "imitation of the best 10% of the logs alone",
         "what acted in the best third of the logs",
     ]
     returns = sorted((float(e.rewards.sum()) for e in open_dataset(tmp_path / "logs").episodes()), reverse=True)

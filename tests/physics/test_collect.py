@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from wm_gym.errors import ConfigError, ModelError
-from wm_gym.physics.behaviours import NoisyPolicyBehaviour, PolicyBehaviour, list_behaviours, make_behaviour
+from wm_gym.physics.behaviours import (
+    NoisyPolicyBehaviour,
+    PolicyBehaviour,
+    WanderingPolicyBehaviour,
+    list_behaviours,
+    make_behaviour,
+)
 from wm_gym.physics.collect import Job, Recipe, Recorder, Schedule, record_episodes
 from wm_gym.physics.tasks import get_physics_state, make_physics, set_physics_state, task_spec
 from wm_gym.types import BoxSpec
@@ -68,19 +74,29 @@ def test_a_policy_acts_clipped_and_its_noisy_twin_around_it():
     assert (noisy[:, 0] < 0).sum() > 3  # stretches of random actions
 
 
+def test_a_wandering_policy_acts_where_it_would_not_go_by_itself_and_slowly():
+    pushes = np.stack([_actions(WanderingPolicyBehaviour(BOX, Still()), seed)[:, 1] - 0.5 for seed in range(40)])
+    assert 0.05 < pushes.mean(1).std() < 0.5
+    assert np.abs(pushes.mean(1)).min() < 0.02  # weak ones among them
+    assert np.abs(np.diff(pushes)).mean() < 0.3 * pushes.std()
+
+
 def test_a_behaviour_that_cannot_be_is_named():
     with pytest.raises(ConfigError, match=r"'dance' does not exist .*random, smooth"):
         make_behaviour("dance", BOX)
-    with pytest.raises(ConfigError, match=r"'noisy_good' does not exist .*noisy_bad; policies\.NAME=FOLDER adds NAME"):
+    with pytest.raises(
+        ConfigError, match=r"'noisy_good' does not exist .*noisy_bad, .*; policies\.NAME=FOLDER adds NAME"
+    ):
         make_behaviour("noisy_good", BOX, {"bad": Still})
     with pytest.raises(ModelError, match="policy 'trained' does not fit"):
         make_behaviour("trained", BoxSpec((0.0,), (1.0,)), {"trained": Still}).act(np.zeros(3))
 
 
-def test_each_policy_adds_two_behaviours():
+def test_each_policy_adds_three_behaviours():
     assert list_behaviours() == ("random", "smooth")
-    assert list_behaviours(["a", "b"]) == ("random", "smooth", "a", "noisy_a", "b", "noisy_b")
-    for name in ("random", "noisy_a", "../a", "a b", ""):
+    of_policies = ("a", "noisy_a", "wandering_a", "b", "noisy_b", "wandering_b")
+    assert list_behaviours(["a", "b"]) == ("random", "smooth", *of_policies)
+    for name in ("random", "noisy_a", "wandering_a", "../a", "a b", ""):
         with pytest.raises(ConfigError, match=f"policies.{name}: "):
             list_behaviours([name])
 
@@ -88,6 +104,7 @@ def test_each_policy_adds_two_behaviours():
 def test_the_recipe_says_which_policies_it_uses():
     recipe = Recipe(100, 0, {"random": 1, "noisy_a": 1, "b": 0, "c": 1}, {"a": Still, "b": Still, "c": Still})
     assert recipe.used_policies() == ("a", "c")
+    assert Recipe(100, 0, {"wandering_b": 1}, {"a": Still, "b": Still}).used_policies() == ("b",)
 
 
 def test_quotas_add_up_exactly():

@@ -116,25 +116,56 @@ class NoisyPolicyBehaviour(PolicyBehaviour):
         return np.clip(super().act(observation) + noise.astype(np.float32), self._low, self._high)
 
 
+class WanderingPolicyBehaviour(PolicyBehaviour):
+    """The policy with a slow push (Ornstein-Uhlenbeck): it does its task where it would not go by itself.
+
+    Strength, memory and a constant push differ between episodes, weak ones among them: what is to be seen is the task
+    done all over the robot's range, not its failure.
+    """
+
+    def begin(self, generator: np.random.Generator) -> None:
+        """Draw this episode's push."""
+        super().begin(generator)
+        size = len(self._reach)
+        self._strength = generator.uniform(0.0, 0.2)
+        self._memory = float(np.exp(-1.0 / np.exp(generator.uniform(np.log(20.0), np.log(200.0)))))
+        self._constant = generator.normal(0.0, 0.2, size=size) * (generator.random() < 0.5)
+        self._push = generator.normal(size=size)
+
+    def act(self, observation: FloatArray) -> FloatArray:
+        """See :class:`Behaviour`."""
+        push = self._reach * (self._constant + self._strength * self._push)
+        fresh = self._generator.normal(size=len(self._reach))
+        self._push = self._memory * self._push + np.sqrt(1.0 - self._memory**2) * fresh
+        return np.clip(super().act(observation) + push.astype(np.float32), self._low, self._high)
+
+
 LoadPolicy = Callable[[], Policy]
 """Gives a policy. Called in every process that records, so it must survive pickling."""
 
 _WITHOUT_POLICY: dict[str, type[Behaviour]] = {"random": RandomBehaviour, "smooth": SmoothBehaviour}
-_NOISY = "noisy_"
+_OF_POLICY: dict[str, type[PolicyBehaviour]] = {
+    "": PolicyBehaviour,
+    "noisy_": NoisyPolicyBehaviour,
+    "wandering_": WanderingPolicyBehaviour,
+}
+"""By what stands before the policy's name."""
 
 
 def list_behaviours(policies: Iterable[str] = ()) -> tuple[str, ...]:
-    """Names that :func:`make_behaviour` knows: ``random``, ``smooth``, and ``NAME`` and ``noisy_NAME`` of each policy.
+    """Names that :func:`make_behaviour` knows: ``random``, ``smooth``, and those of each policy.
+
+    A policy NAME makes the behaviours ``NAME``, ``noisy_NAME`` and ``wandering_NAME``.
 
     Raises:
         ConfigError: a policy has a name that is none, or that is taken.
     """
     names = list(_WITHOUT_POLICY)
     for name in policies:
-        if not name.isidentifier() or name in _WITHOUT_POLICY or name.startswith(_NOISY):
-            taken = f"{', '.join(_WITHOUT_POLICY)} and {_NOISY}... are taken"
+        if not name.isidentifier() or name in _WITHOUT_POLICY or policy_of(name) != name:
+            taken = f"{', '.join(_WITHOUT_POLICY)}, {'... and '.join(filter(None, _OF_POLICY))}... are taken"
             raise ConfigError(f"policies.{name}: a policy's name has letters, digits and '_', and {taken}")
-        names += [name, _NOISY + name]
+        names += [prefix + name for prefix in _OF_POLICY]
     return tuple(names)
 
 
@@ -143,13 +174,17 @@ def check_behaviours(names: Iterable[str], policies: Iterable[str]) -> None:
     known = list_behaviours(policies)
     for name in names:
         if name not in known:
-            choice = f"one of {', '.join(known)}; policies.NAME=FOLDER adds NAME and {_NOISY}NAME"
+            added = " and ".join(f"{prefix}NAME" for prefix in _OF_POLICY)
+            choice = f"one of {', '.join(known)}; policies.NAME=FOLDER adds {added}"
             raise ConfigError(f"behaviour {name!r} does not exist ({choice})")
 
 
 def policy_of(behaviour: str) -> str | None:
     """Name of the policy that a behaviour follows; None for one that needs none."""
-    return None if behaviour in _WITHOUT_POLICY else behaviour.removeprefix(_NOISY)
+    if behaviour in _WITHOUT_POLICY:
+        return None
+    prefix = next((prefix for prefix in _OF_POLICY if prefix and behaviour.startswith(prefix)), "")
+    return behaviour.removeprefix(prefix)
 
 
 def make_behaviour(name: str, space: BoxSpec, policies: Mapping[str, LoadPolicy] | None = None) -> Behaviour:
@@ -166,5 +201,4 @@ def make_behaviour(name: str, space: BoxSpec, policies: Mapping[str, LoadPolicy]
     check_behaviours([name], policies or ())
     if (policy := policy_of(name)) is None or policies is None:
         return _WITHOUT_POLICY[name](space)
-    kind = PolicyBehaviour if name == policy else NoisyPolicyBehaviour
-    return kind(space, policies[policy](), policy)
+    return _OF_POLICY[name.removesuffix(policy)](space, policies[policy](), policy)

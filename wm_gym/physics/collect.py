@@ -35,7 +35,7 @@ class Recipe:
     behaviours: Mapping[str, float] = field(default_factory=lambda: {"random": 0.5, "smooth": 0.5})
     """Behaviour -> its share of the steps; shares are relative to their sum."""
     policies: Mapping[str, LoadPolicy] = field(default_factory=dict)
-    """Name -> gives the policy; each makes the behaviours ``NAME`` and ``noisy_NAME``."""
+    """Name -> gives the policy; each makes the behaviours ``NAME``, ``noisy_NAME`` and ``wandering_NAME``."""
 
     def quotas(self) -> dict[str, int]:
         """Behaviour -> steps, adding up to ``num_steps``.
