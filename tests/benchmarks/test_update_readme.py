@@ -151,7 +151,8 @@ def comparison(robot, identified):
     none = {"minus_nominal": None, "minus_randomised": None, "share": None}
     rows = [
         {"name": "imagination", "seeds": 5, "return": figure, "minus_nominal": figure, "share": share},
-        {"name": "nominal MuJoCo", "seeds": 5, "return": {name: 900.4 for name in figure}},
+        {"name": "nominal MuJoCo", "seeds": 5, "return": {name: 900.4 for name in figure}, "seed_returns": [900.4] * 5},
+        {"name": "the robot itself", "seeds": 5, "return": figure, "world": "oracle", "seed_returns": [1000.0] * 5},
     ]
     return {
         "task": robot,
@@ -160,7 +161,7 @@ def comparison(robot, identified):
         "secret": {"gain": 0.7, "dead_zone": 0.2, "delay": 0.02, "delay_steps": 2},
         "logs": {"minutes": 10.0},
         "identified": identified,
-        "table": [none | row for row in rows],
+        "table": [{"world": "another", "seed_returns": [-8.0] * 5} | none | row for row in rows],
     }
 
 
@@ -173,8 +174,8 @@ def test_simulators_have_a_row_for_every_robot_and_world(place):
     assert run(place).returncode == 0
     text = (place / "README.md").read_text()
     wide = "-8.00 [-9.00, -7.00]"
-    assert f"| arm | imagination | 5 | {wide} | {wide} |  | 0.50 [0.25, 0.75] |" in text
-    assert "| leg | nominal MuJoCo | 5 | 900 [900, 900] |  |  |  |" in text
+    assert f"| arm | imagination | 5 | {wide} |  | {wide} |  | 0.50 [0.25, 0.75] |" in text
+    assert "| leg | nominal MuJoCo | 5 | 900 [900, 900] | 0.90 [0.90, 0.90] |  |  |  |" in text
     assert (
         "arm: 10 minutes of logs; its secrets: gain 0.7, dead zone 0.2, delay 0.02. `mujoco.sysid` found gain 0.512"
         in text

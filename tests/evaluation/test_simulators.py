@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wm_gym.evaluation import simulators
-from wm_gym.evaluation.simulators import Training, compare_worlds, share_of_gain, train_all
+from wm_gym.evaluation.simulators import Training, compare_worlds, share_of_gain, share_of_oracle, train_all
 from wm_gym.evaluation.simulators_chart import draw_simulators, write_simulators_chart
 from wm_gym.files import write_json
 from wm_gym.physics.alteration import Alteration
@@ -68,6 +68,13 @@ def test_a_share_has_an_interval_and_none_exists_where_nothing_was_to_be_gained(
     assert wide.value == 0.5 and 0.25 <= wide.low < 0.5 < wide.high <= 0.75
     spread = np.array([-10.0, 10.0])
     assert share_of_gain([spread], [spread], [spread + 0.1], generator) is None
+
+
+def test_a_share_of_the_robots_own_return_resamples_seeds_and_wants_returns_above_nothing():
+    found = share_of_oracle([90.0, 110.0], [200.0, 200.0], np.random.default_rng(0))
+    assert (found.value, found.low, found.high) == (0.5, 0.45, 0.55)
+    assert share_of_oracle([90.0, -1.0], [200.0], np.random.default_rng(0)) is None
+    assert share_of_oracle([90.0], [0.0], np.random.default_rng(0)) is None
 
 
 def test_worlds_that_were_left_out_leave_cells_empty(trainings):

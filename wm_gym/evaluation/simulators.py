@@ -212,6 +212,22 @@ def compare_worlds(trainings: Sequence[Training], seed: int = 0) -> list[dict[st
     return rows
 
 
+def share_of_oracle(means: Sequence[float], oracle: Sequence[float], generator: np.random.Generator) -> Interval | None:
+    """Mean return as a share of what training on the robot itself gives; the interval resamples training seeds alone.
+
+    None unless every seed of both earns more than nothing: a share of a cost would say nothing.
+
+    Args:
+        means: (N,) mean return of each training seed.
+        oracle: the same of agents trained on the robot itself.
+        generator: draws the bootstrap samples.
+    """
+    if min(*means, *oracle) <= 0:
+        return None
+    mine, best = (clustered_mean_samples([np.array([mean]) for mean in part], generator) for part in (means, oracle))
+    return percentile_interval(float(np.mean(means) / np.mean(oracle)), mine / best)
+
+
 def share_of_gain(
     groups: Sequence[FloatArray],
     nominal: Sequence[FloatArray],
