@@ -2,49 +2,57 @@
 
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.vec_env import DummyVecEnv
 
-from wm_gym.policies.latent_training import NoisyLatents, surprise
+from wm_gym.envs.sb3 import WorldModelVecEnv
+from wm_gym.policies.filtered_latents import FilteredLatents, code_noise
 from wm_gym.testing.inputs import make_camera_model
 
-
-class Still(gym.Env):
-    """Shows zeros, and ends after three steps."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        self.steps = 0
-        return np.zeros(2, np.float32), {}
-
-    def step(self, action):
-        self.steps += 1
-        return np.zeros(2, np.float32), 0.0, self.steps == 3, False, {}
+ROWS = 64
 
 
-def shown(seed):
-    envs = NoisyLatents(DummyVecEnv([Still] * 500), np.array([0.5, 0.0]), seed)
-    first, last = envs.reset(), None
-    for _ in range(3):
-        observation, _, done, infos = envs.step(np.zeros((500, 1), np.float32))
-    assert done.all()
-    last = np.stack([info["terminal_observation"] for info in infos])
-    return np.stack([first, observation, last])
+def played(scale, seed=0, steps=3, horizon=3):
+    """Observations (steps + 1, N, D) of the rollouts as they are and as filtered, and the last ones of the episodes."""
+    trained = make_camera_model()
+    actions = np.random.default_rng(5).uniform(-1, 1, (steps, ROWS, 2)).astype(np.float32)
+    found = []
+    for filtered in (False, True):
+        env = WorldModelVecEnv(trained, ROWS, seed=3, obs_type="latent", horizon=horizon)
+        if filtered:
+            env = FilteredLatents(env, trained, scale * torch.ones(trained.model.embedding_size), seed)
+        seen = [env.reset()]
+        for action in actions:
+            observation, _, done, infos = env.step(action)
+            seen.append(observation)
+        last = np.stack([info["terminal_observation"] for info in infos]) if done.all() else None
+        found.append((np.stack(seen), last))
+    return found
 
 
-def test_every_observation_is_blurred_by_as_much_as_it_was_told_and_the_last_ones_too():
-    seen = shown(seed=0)
-    assert seen.dtype == np.float32 and seen.shape == (3, 500, 2)
-    assert seen[..., 0].std(1) == pytest.approx([0.5] * 3, rel=0.1) and not seen[..., 1].any()
-    assert np.array_equal(seen, shown(seed=0)) and not np.array_equal(seen, shown(seed=1))
+def test_a_filter_that_is_shown_exact_codes_sees_what_is_imagined():
+    (plain, last), (filtered, filtered_last) = played(0.0, steps=5)
+    assert last is None and filtered_last is None
+    np.testing.assert_allclose(filtered, plain, atol=1e-5)
 
 
-def test_what_was_imagined_exactly_surprises_nobody():
+def test_a_filter_sees_noise_in_codes_and_memory_but_not_where_episodes_begin():
+    (plain, last), (filtered, filtered_last) = played(0.5)
+    assert filtered.dtype == np.float32 and filtered_last.shape == last.shape
+    assert np.array_equal(filtered[0], plain[0])
+    assert np.array_equal(filtered[3], plain[3])  # of the next episode: the rollouts themselves go on as they did
+    model = make_camera_model().model
+    size = model.embedding_size
+    wanted = 0.5 / model.normalizer.std.numpy()
+    for seen, true in ((filtered[1], plain[1]), (filtered_last, last)):
+        assert (seen - true)[:, :size].std(0) == pytest.approx(wanted, rel=0.5)
+        assert (seen - true)[:, size:].std(0).max() > 1e-3
+    assert np.array_equal(filtered, played(0.5)[1][0])
+    assert not np.array_equal(filtered[1], played(0.5, seed=1)[1][0][1])
+
+
+def test_noise_of_codes_is_what_they_tell_beyond_what_was_expected():
     """The recorded contexts are replaced by what the model itself imagines, and then moved by 3 in one number."""
     trained = make_camera_model()
     model, actions = trained.model, torch.zeros(64, 1, 2)
@@ -52,12 +60,13 @@ def test_what_was_imagined_exactly_surprises_nobody():
     latent = model.imagine(model.observe(None, None, begun), actions[:, 0])
     told = latent["appearance"].mean(1)
     exact = torch.stack([begun, told], 1)
-    assert surprise(replace(trained, starts=replace(trained.starts, any=exact, any_actions=actions))) == pytest.approx(
-        np.zeros(model.vector(latent).shape[1]), abs=1e-4
-    )
+
+    def found(contexts):
+        return code_noise(replace(trained, starts=replace(trained.starts, any=contexts, any_actions=actions)))
+
+    assert found(exact) == pytest.approx(np.zeros(model.embedding_size), abs=1e-4)
     moved = exact.clone()
     moved[::2, 1, 0] += 3.0
-    found = surprise(replace(trained, starts=replace(trained.starts, any=moved, any_actions=actions)))
     # Half of them by 3 and half by nothing: a standard deviation of 1.5, times 64 / 63 for a sample.
-    assert found[0] == pytest.approx(1.5 * (64 / 63) ** 0.5 / model.normalizer.std[0].item(), rel=1e-3)
-    assert found[1] == pytest.approx(0.0, abs=1e-4)
+    assert found(moved)[0] == pytest.approx(1.5 * (64 / 63) ** 0.5, rel=1e-3)
+    assert found(moved)[1] == pytest.approx(0.0, abs=1e-4)

@@ -9,17 +9,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecFrameStack
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack
 
 from wm_gym.envs import LatentObservation, WorldModelEnv
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.models import TrainedModel
 from wm_gym.physics.pixels import make_pixels
+from wm_gym.policies.filtered_latents import FilteredLatents, code_noise
 from wm_gym.policies.learners import FallingRate, build_learner, export_policy
 from wm_gym.policies.policy import Policy
 
@@ -41,7 +40,9 @@ class LatentLearnConfig:
     """Imagined steps of an episode; None for the task's own limit."""
     gamma: float = 0.97
     noise: float = 0.0
-    """Of what a camera tells, as a multiple of :func:`surprise`, added to what the agent sees."""
+    """Of the pictures that a filter sees for the agent, as a multiple of :func:`code_noise`; 0: no filter."""
+    penalty: float = 0.0
+    """Reward lost per unit of uncertainty."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,10 @@ def learn_in_latents(
         config: see :class:`LatentLearnConfig`.
         progress: told the number of steps taken.
     """
-    env: VecEnv = WorldModelVecEnv(
-        trained, config.num_envs, obs_type="latent", start=config.start, horizon=config.horizon
-    )
+    imagined = WorldModelVecEnv(trained, config.num_envs, obs_type="latent", start=config.start, horizon=config.horizon)
+    env: VecEnv = imagined
     if config.noise > 0:
-        env = NoisyLatents(env, config.noise * surprise(trained), config.seed)
+        env = FilteredLatents(imagined, trained, config.noise * code_noise(trained), config.seed)
     settings: Mapping[str, Any] = {
         "n_steps": 50,
         "batch_size": 5 * config.num_envs,
@@ -118,45 +118,6 @@ class PixelLearner:
                 total, done = total + float(reward[0]), bool(ended[0])
             earned.append(total)
         return np.array(earned)
-
-
-@torch.no_grad()
-def surprise(trained: TrainedModel) -> np.ndarray:
-    """By how much a filtered latent vector (D,) differs from the imagined one, one step ahead: standard deviations.
-
-    Measured on the recorded contexts that come with the model. An imagined vector moves smoothly; a filtered one also
-    jumps with each frame, which an agent that has never met it takes for motion.
-    """
-    model, frames, actions = trained.model, trained.starts.any, trained.starts.any_actions
-    latent = model.observe(None, None, frames[:, 0])
-    for step in range(actions.shape[1]):
-        expected = model.vector(model.imagine(latent, actions[:, step]))
-        latent = model.observe(latent, actions[:, step], frames[:, step + 1])
-    return np.asarray((model.vector(latent) - expected).std(0).numpy())
-
-
-class NoisyLatents(VecEnvWrapper):
-    """Latent vectors as a camera would tell them: with noise in every number, drawn anew at every step."""
-
-    def __init__(self, env: VecEnv, scale: np.ndarray, seed: int) -> None:
-        """Add noise of these standard deviations (D,)."""
-        super().__init__(env)
-        self._scale, self._generator = scale, np.random.default_rng(seed)
-
-    def reset(self) -> np.ndarray:
-        """See the wrapped environment."""
-        return self._blurred(self.venv.reset())
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """See the wrapped environment."""
-        observation, reward, done, infos = self.venv.step_wait()
-        for row in np.flatnonzero(done):
-            infos[row]["terminal_observation"] = self._blurred(infos[row]["terminal_observation"])
-        return self._blurred(observation), reward, done, infos
-
-    def _blurred(self, observation: Any) -> np.ndarray:
-        noise = self._scale * self._generator.standard_normal(observation.shape)
-        return np.asarray(observation + noise, dtype=np.float32)
 
 
 def try_everywhere(trained: TrainedModel, policy: Policy, episodes: int, first_seed: int) -> dict[str, np.ndarray]:
