@@ -116,7 +116,8 @@ def _best_logged(folder: Path, task: TaskSpec, share: float) -> list[Episode]:
 def _settings(config: AgentConfig) -> dict[str, Any]:
     """What makes two agents the same agent, as JSON reads it back."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    return {name: value for name, value in settings.items() if name not in ("output", "threads")}
+    beside = ("output", "threads", *(() if config.imitate else ("imitate_share",)))
+    return {name: value for name, value in settings.items() if name not in beside}
 
 
 def _model_files(trained: TrainedModel | None) -> dict[str, str] | None:

@@ -52,7 +52,9 @@ def test_a_policy_for_recordings_is_trained_with_running_scales(tmp_path):
     assert done.returncode == 0, done.stderr
     policy = load_policy(tmp_path / "a")
     assert policy.tensors["mean"][0] == pytest.approx(1.25, abs=0.1)  # the height at which it starts, m
-    assert json.loads((tmp_path / "a" / "result.json").read_text())["settings"]["normalize"] is True
+    settings = json.loads((tmp_path / "a" / "result.json").read_text())["settings"]
+    assert settings["normalize"] is True
+    assert "imitate_share" not in settings  # nothing is imitated: it makes no other agent
 
 
 @pytest.mark.parametrize(
