@@ -46,7 +46,7 @@ def test_every_command_names_a_program_and_settings_that_exist():
     commands = re.findall(
         r"`python ((?:\w+/\w+\.py|-m wm_gym\.\w+) [^`]*=[^`]*)`", README.partition("## The programs")[2]
     )
-    assert len(commands) == 18
+    assert len(commands) == 19
     for command in commands:
         program = command.split()[:2] if command.startswith("-m") else command.split()[:1]
         helped = subprocess.run([sys.executable, *program, "--help"], cwd=ROOT, capture_output=True, text=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,28 +19,19 @@ from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.frames import FrameCache, cache_frames
 from wm_gym.data.licence import stated_licence
-from wm_gym.data.moments import cut_moments
-from wm_gym.data.segments import Split, Windows, split_episodes
+from wm_gym.data.segments import Split, split_episodes
 from wm_gym.errors import ConfigError, DataError, ModelError
 from wm_gym.files import read_json, write_json
+from wm_gym.fit_model import PARTS, FittedModel, fit_bar, fit_model
 from wm_gym.models.augmentation import Augmentation
 from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
 from wm_gym.models.device import usable_device
-from wm_gym.models.fitting import FitConfig, FitProgress, fit
+from wm_gym.models.fitting import FitConfig, FitProgress
 from wm_gym.models.frame_fitting import FrameBatches, embed_episodes, fit_coders, is_whole
-from wm_gym.models.open_loop import rollout_error
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
-from wm_gym.models.temperature import choose_temperature
-from wm_gym.models.trained import StartStates, TrainedModel, load_model
-from wm_gym.models.trust import Calibration, Support
-from wm_gym.models.world_model import WorldModel
-from wm_gym.types import Episode, Segment
+from wm_gym.models.trained import TrainedModel, load_model
+from wm_gym.types import Episode
 
-_KEPT_STARTS = 4096
-_KEPT_CONTEXTS = 1024  # of a model with a context, which takes so many times the room
-_STRIDE = 10  # steps between the moments from which validation and calibration roll out
-_BEGINNINGS = 0.25  # share of a camera model's windows that begin where an episode does
-_PARTS = ("train", "validation", "calibration")
 _CAMERA_SETTINGS = ("family", "cameras", "proprioception", "frame_updates", "frame_batch", "augment", "skip_bad")
 
 
@@ -136,31 +126,13 @@ def train(config: TrainConfig) -> TrainedModel:
         left_out = cache.bad
         episodes, coding = _embedded(config, dataset, split, model, cache, work)
     else:
-        episodes = {name: list(dataset.episodes(getattr(split, name))) for name in _PARTS}
-    whole = [episode for episode in episodes["train"] if is_whole(episode)]
-    model.fit_scales(whole)
-    share = _BEGINNINGS if model.context else 0.0
-    windows = Windows(episodes["train"], model.context + config.longest_horizon, config.device, share)
-    validation = _from_many_moments(model, episodes["validation"], fit_config.selection_horizon, config.device)
-    progress = _fit_with_bar(model, windows, validation, fit_config, config, work)
-    model.eval().requires_grad_(False)
-    if isinstance(model, CameraWorld):
-        _round_to_half(model)
-    temperatures = choose_temperature(model, validation, config.seed) if isinstance(model, StateEnsemble) else {}
-    error = rollout_error(model, validation)
-    support = _support(whole)
-    moments = cut_moments(episodes["calibration"], _STRIDE, model.context, config.device)
-    drawn = torch.Generator().manual_seed(config.seed)
-    trained = TrainedModel(
-        model=model,
-        starts=_starts(whole, model.context, config.seed),
-        support=support,
-        calibration=Calibration.measure(model, support.to(config.device), moments, drawn),
-        manifest=_manifest(config, dataset, split, episodes["train"], progress, coding, temperatures, left_out),
-    ).to("cpu")
+        episodes = {name: list(dataset.episodes(getattr(split, name))) for name in PARTS}
+    fitted = fit_model(model, episodes, fit_config, config.seed, config.device, work / "checkpoint.safetensors")
+    manifest = _manifest(config, dataset, split, episodes["train"], fitted, coding, left_out)
+    trained = replace(fitted.trained, manifest=manifest)
     folder = Path(config.output)
     trained.save(folder)
-    write_json(folder / "result.json", _result(trained, progress, error))
+    write_json(folder / "result.json", _result(trained, fitted))
     shutil.rmtree(work)
     return trained
 
@@ -258,7 +230,7 @@ def _embedded(
     Raises:
         DataError: a part of the split has no episode left.
     """
-    numbers = {name: [i for i in getattr(split, name) if i not in cache.bad] for name in _PARTS}
+    numbers = {name: [i for i in getattr(split, name) if i not in cache.bad] for name in PARTS}
     plain = {name: list(dataset.episodes(chosen)) for name, chosen in numbers.items()}
     batches = {
         name: FrameBatches.of(plain[name], cache.frames, cache.rows(numbers[name]), config.device)
@@ -268,13 +240,11 @@ def _embedded(
     coding = None
     if len(batches) == 2:
         plan = config.frame_config()
-        with _bar("frames", plan.updates, "error") as (advance, show):
+        with fit_bar("frames", plan.updates, "error") as (advance, show):
             path = work / "coders.safetensors"
             coding = fit_coders(model, batches["train"], batches["validation"], plan, config.seed, path, advance, show)
-    episodes = {
-        name: embed_episodes(model, plain[name], map(cache.of, numbers[name]), config.device) for name in _PARTS
-    }
-    for name in _PARTS:
+    episodes = {name: embed_episodes(model, plain[name], map(cache.of, numbers[name]), config.device) for name in PARTS}
+    for name in PARTS:
         whole = [episode for episode in episodes[name] if is_whole(episode)]
         if not whole:
             raise DataError(f"{config.dataset}: no episode with every camera is left for {name}; record more episodes")
@@ -283,83 +253,16 @@ def _embedded(
     return episodes, coding
 
 
-def _round_to_half(model: CameraWorld) -> None:
-    """Round the weights to what float16 holds, before anything is measured of them: the file takes half the room."""
-    for parameter in model.parameters():
-        parameter.copy_(parameter.half().float())
-
-
-def _fit_with_bar(
-    model: WorldModel, windows: Windows, validation: Segment, fit_config: FitConfig, config: TrainConfig, work: Path
-) -> FitProgress:
-    with _bar("fit", fit_config.updates, "rollout error") as (advance, show):
-        return fit(model, windows, validation, fit_config, config.seed, work / "checkpoint.safetensors", advance, show)
-
-
-@contextmanager
-def _bar(name: str, updates: int, error: str) -> Iterator[tuple[Callable[[int], None], Callable[[FitProgress], None]]]:
-    """A progress bar of a fit: what tells it the updates, and what tells it an evaluation."""
-    with tqdm(total=updates, desc=name, unit="update", file=sys.stderr, mininterval=0.5) as bar:
-
-        def show(progress: FitProgress) -> None:
-            bar.set_postfix_str(f"{error} {progress.error:.4f}, best {progress.best_error:.4f}")
-
-        yield lambda update: bar.update(update - bar.n), show
-
-
-def _from_many_moments(model: WorldModel, episodes: Sequence[Episode], horizon: int, device: str) -> Segment:
-    """Windows from every tenth moment of each episode, padded and masked where the episode ends, as one batch.
-
-    They are as long as the model's context and the steps to imagine after it.
-    """
-    length = min(model.context + horizon, max(model.context + 1, *(len(episode) for episode in episodes)))
-    parts = list(Windows(episodes, length, device).all(_STRIDE))
-    return Segment(
-        observations=torch.cat([part.observations for part in parts]),
-        actions=torch.cat([part.actions for part in parts]),
-        rewards=torch.cat([part.rewards for part in parts]),
-        terminations=torch.cat([part.terminations for part in parts]),
-        mask=torch.cat([part.mask for part in parts]),
-    )
-
-
-def _starts(episodes: Sequence[Episode], context: int, seed: int) -> StartStates:
-    """The first observations of episodes, and moments with the ``context`` steps before them."""
-    initial = np.stack([episode.observations[:1] for episode in episodes])
-    places = [(e, t) for e, episode in enumerate(episodes) for t in range(len(episode) - context)]
-    if not places:
-        raise DataError(
-            f"no episode is longer than the {context} steps that a camera model is shown; record longer ones"
-        )
-    kept = _KEPT_CONTEXTS if context else _KEPT_STARTS
-    if len(places) > kept:
-        chosen = np.random.default_rng(seed).choice(len(places), kept, replace=False)
-        places = [places[place] for place in chosen]
-    moments = np.stack([episodes[e].observations[t : t + context + 1] for e, t in places])
-    actions = np.stack([episodes[e].actions[t : t + context] for e, t in places])
-    none = torch.zeros(len(initial), 0, actions.shape[-1])
-    kept_moments = torch.from_numpy(moments)
-    if context:  # codes of frames need no more than float16 holds, and there are many
-        kept_moments = kept_moments.half().float()
-    return StartStates(torch.from_numpy(initial), none, kept_moments, torch.from_numpy(actions))
-
-
-def _support(episodes: Sequence[Episode]) -> Support:
-    states = torch.from_numpy(np.concatenate([episode.observations[1:] for episode in episodes]))
-    actions = torch.from_numpy(np.concatenate([episode.actions for episode in episodes]))
-    return Support.measure(states, actions)
-
-
 def _manifest(
     config: TrainConfig,
     dataset: Dataset,
     split: Split,
     episodes: Sequence[Episode],
-    progress: FitProgress,
+    fitted: FittedModel,
     coding: FitProgress | None,
-    temperatures: dict[str, float],
     left_out: Mapping[int, str],
 ) -> dict[str, Any]:
+    progress = fitted.progress
     returns: dict[str, list[float]] = {}
     for episode in episodes:
         # An episode that was cut when the recording had enough steps has no return to compare.
@@ -375,7 +278,7 @@ def _manifest(
             "sha256": dataset.digest(),
             "episodes": len(dataset),
             "steps": dataset.num_steps,
-            "split": {name: len(getattr(split, name)) for name in _PARTS},
+            "split": {name: len(getattr(split, name)) for name in PARTS},
             "left_out": {str(index): reason for index, reason in left_out.items()},
             "returns": dict(sorted(returns.items())),
             "unrecorded": list(dataset.manifest.get("recipe", {}).get("unrecorded", [])),
@@ -385,7 +288,7 @@ def _manifest(
             "updates": progress.update,
             "best_update": progress.best_update,
             "validation_error": progress.best_error,
-            "energy_score_by_temperature": temperatures,
+            "energy_score_by_temperature": fitted.temperatures,
             **({} if coding is None else {"frames": {"updates": coding.update, "error": coding.best_error}}),
             "wall_seconds": round(progress.seconds + (coding.seconds if coding else 0.0), 1),
             "cpu_seconds": round(progress.cpu_seconds + (coding.cpu_seconds if coding else 0.0), 1),
@@ -405,7 +308,8 @@ def _command() -> str:
     return " ".join(["python -m wm_gym.train" if mine else f"python {sys.argv[0]}", *sys.argv[1:]])
 
 
-def _result(trained: TrainedModel, progress: FitProgress, error: torch.Tensor) -> dict[str, Any]:
+def _result(trained: TrainedModel, fitted: FittedModel) -> dict[str, Any]:
+    progress, error = fitted.progress, fitted.error
     shown = [h for h in (1, 5, 10, 25, 50, 100, 200) if h <= len(error)]
     named = trained.model.named_parameters()
     networks = [p for name, p in named if p.dim() > 1 and not name.startswith("coders.")]  # nothing is drawn in a step

@@ -221,6 +221,7 @@ def record_episodes(
     staged: Mapping[str, int],
     workers: int = 1,
     progress: Callable[[int], None] = lambda steps: None,
+    make: Callable[[TaskSpec], PhysicsEnv] = make_physics,
 ) -> list[str]:
     """Record what the recipe still lacks.
 
@@ -232,28 +233,26 @@ def record_episodes(
         staged: key -> steps of the episodes that an earlier run stored.
         workers: processes; 1 records in this one.
         progress: told the number of recorded steps after every episode.
+        make: gives the robot where this process records.
 
     Returns:
         The keys of the dataset's episodes, in order.
     """
     schedule = Schedule(recipe, staged)
     progress(schedule.steps())
-    run = _record_here if workers <= 1 else _record_in_processes
-    for job, steps in run(schedule, task, stage, discard, workers, recipe.policies):
+    if workers <= 1:
+        recorded = _record_here(schedule, Recorder(task, recipe.policies, make), stage, discard)
+    else:
+        recorded = _record_in_processes(schedule, task, stage, discard, workers, recipe.policies)
+    for job, steps in recorded:
         schedule.done(job, steps)
         progress(schedule.steps())
     return schedule.kept()
 
 
 def _record_here(
-    schedule: Schedule,
-    task: TaskSpec,
-    stage: Stage,
-    discard: Callable[[str], None],
-    workers: int,
-    policies: Mapping[str, LoadPolicy],
+    schedule: Schedule, recorder: Recorder, stage: Stage, discard: Callable[[str], None]
 ) -> Iterator[tuple[Job, int]]:
-    recorder = Recorder(task, policies)
     try:
         while (job := schedule.next()) is not None:
             discard(job.key)
