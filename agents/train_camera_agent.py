@@ -50,12 +50,8 @@ class CameraAgentConfig:
     start: str = field(default="initial", metadata={"help": "imagination begins at initial or any recorded moments"})
     horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the task's episode limit"})
     noise: float = field(
-        default=0.0,
-        metadata={
-            "help": "of the pictures that are filtered for it, in units of what a frame tells anew; 0: no filter"
-        },
+        default=0.0, metadata={"help": "on the codes that are filtered for it, in units of what a frame tells anew"}
     )
-    penalty: float = field(default=0.0, metadata={"help": "reward lost per unit of uncertainty in imagination"})
     gamma: float = field(default=0.97, metadata={"help": "discount of a step in imagination"})
     episodes: int = field(default=20, metadata={"help": f"of the trial, seeds from {FIRST_SEED}"})
     threads: int = field(default=0, metadata={"help": "torch threads; 0 leaves torch's own choice"})
@@ -133,7 +129,7 @@ def _imagine(
     """Train in latent imagination, then try the policy in both worlds."""
     steps = 2_000_000 if config.steps is None else config.steps
     plan = LatentLearnConfig(
-        steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma, config.noise, config.penalty
+        steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma, config.noise
     )
     with _bar(steps) as progress:
         result = learn_in_latents(trained, plan, progress)

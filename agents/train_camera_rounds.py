@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.frames import cache_frames
 from wm_gym.data.segments import split_episodes
 from wm_gym.data.writer import DatasetWriter
-from wm_gym.envs import LatentObservation, WorldModelEnv
+from wm_gym.envs.imagination import ImaginationConfig
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.evaluation.returns import FIRST_SEED
@@ -37,9 +38,8 @@ from wm_gym.models.camera_world import CameraWorld
 from wm_gym.models.fitting import FitConfig
 from wm_gym.models.frame_fitting import embed_episodes, is_whole
 from wm_gym.physics.collect import Recipe, record_episodes
-from wm_gym.physics.pixels import make_pixels
 from wm_gym.policies import load_policy
-from wm_gym.policies.latent_training import LatentLearnConfig, latent_returns, learn_in_latents
+from wm_gym.policies.latent_training import LatentLearnConfig, learn_in_latents, try_everywhere
 from wm_gym.policies.policy import Policy
 from wm_gym.policies.watching import WatchedRobot, WatchingPolicy
 from wm_gym.types import Episode
@@ -47,10 +47,10 @@ from wm_gym.types import Episode
 _ACTING = {"learnt": 0.7, "noisy_learnt": 0.3}
 _HORIZONS, _RATE, _SELECTED = (4, 8, 16), 1e-3, 25
 
-_FEW = 20  # episodes of a policy that hardly falls: none of them is kept from the fit
+_KEPT = {0: "validation", 1: "calibration"}  # of every ten fresh episodes, by their places
 
-Embedded = dict[Path, dict[str, list[Episode]]]
-"""Recording -> its parts as embeddings: the coder stays as it is, so once is enough."""
+Embedded = dict[Path, dict[int, Episode]]
+"""Recording -> its good episodes as embeddings: the coder stays as it is, so once is enough."""
 
 
 @dataclass
@@ -70,10 +70,7 @@ class Settings:
     start: str = field(default="any", metadata={"help": "imagination begins at initial or any recorded moments"})
     horizon: int | None = field(default=100, metadata={"help": "imagined steps; null: the task's episode limit"})
     gamma: float = field(default=0.99, metadata={"help": "discount of a step in imagination"})
-    noise: float = field(
-        default=0.7, metadata={"help": "of the pictures that are filtered for it, see train_camera_agent.py"}
-    )
-    penalty: float = field(default=0.5, metadata={"help": "reward lost per unit of uncertainty in imagination"})
+    noise: float = field(default=0.7, metadata={"help": "on what is filtered for it, see train_camera_agent.py"})
     episodes: int = field(default=20, metadata={"help": f"of the trial after each round, seeds from {FIRST_SEED}"})
     threads: int = field(default=1, metadata={"help": "torch threads; 0 leaves torch's own choice"})
 
@@ -123,7 +120,7 @@ def main(settings: Settings) -> None:
 def play_round(
     settings: Settings, begun: TrainedModel, recorded: Dataset, embedded: Embedded, number: int, output: Path
 ) -> dict[str, Any]:
-    """Record, fit further, train and try: the trial's figures. The round 0 trains in the model that is there."""
+    """Record, fit further, train and try: the trial's figures. Round 0 trains in the model that is there."""
     started, folder = time.perf_counter(), output / f"round_{number}"
     trained = begun
     if number:
@@ -131,7 +128,9 @@ def play_round(
         before = begun if number == 1 else load_model(earlier / "model")
         record(settings, before, load_policy(earlier / "policy"), number, folder / "data")
         fresh = [open_dataset(output / f"round_{n}" / "data") for n in range(1, number + 1)]
-        trained = fit_further(settings, before, [recorded, *fresh], embedded, folder)
+        if not (folder / "model").exists():
+            fit_further(settings, before, [recorded, *fresh], embedded, folder)
+        trained = load_model(folder / "model")
     learning = LatentLearnConfig(
         settings.agent_steps,
         settings.num_envs,
@@ -140,11 +139,11 @@ def play_round(
         settings.horizon,
         settings.gamma,
         settings.noise,
-        settings.penalty,
     )
-    policy = learn_in_latents(trained, learning).policy
+    with tqdm(total=settings.agent_steps, desc=f"round {number}: train", unit="step", unit_scale=True) as bar:
+        policy = learn_in_latents(trained, learning, lambda taken: bar.update(taken - bar.n)).policy
     policy.save(folder / "policy")
-    returns = tried(trained, policy, settings.episodes)
+    returns = try_everywhere(trained, policy, settings.episodes, FIRST_SEED, ("physical", "imagined"))
     generator = np.random.default_rng([settings.seed, number])
     return {
         "steps": recorded.num_steps + steps_until(settings, number),
@@ -153,20 +152,6 @@ def play_round(
         "imagined": asdict(mean_interval(returns["imagined"], generator)),
         "physical": [round(float(value), 4) for value in returns["physical"]],
     }
-
-
-def tried(trained: TrainedModel, policy: Policy, episodes: int) -> dict[str, np.ndarray]:
-    """Returns (episodes,) in MuJoCo, through the camera, and in imagination."""
-    worlds: dict[str, Callable[[], Any]] = {
-        "physical": lambda: LatentObservation(make_pixels(trained.task), trained),
-        "imagined": lambda: WorldModelEnv(trained, obs_type="latent"),
-    }
-    returns = {}
-    for name, make in worlds.items():
-        env = make()
-        returns[name] = latent_returns(env, policy, episodes, FIRST_SEED)
-        env.close()
-    return returns
 
 
 def record(settings: Settings, trained: TrainedModel, policy: Policy, number: int, folder: Path) -> None:
@@ -183,22 +168,39 @@ def record(settings: Settings, trained: TrainedModel, policy: Policy, number: in
         writer.discard(key)
     robot = WatchedRobot(task, trained)
     recipe = Recipe(steps, seed, _ACTING, {"learnt": lambda: WatchingPolicy(policy, robot)})
-    writer.finish(record_episodes(task, recipe, writer.stage, writer.discard, {}, make=lambda _: robot))
+    with tqdm(total=steps, desc=f"round {number}: record", unit="step") as bar:
+        keys = record_episodes(
+            task,
+            recipe,
+            writer.stage,
+            writer.discard,
+            {},
+            progress=lambda taken: bar.update(taken - bar.n),
+            make=lambda _: robot,
+        )
+    writer.finish(keys)
 
 
 def fit_further(
     settings: Settings, trained: TrainedModel, datasets: Sequence[Dataset], embedded: Embedded, folder: Path
-) -> TrainedModel:
-    """The model, fitted on from where it stands, with all that was recorded."""
+) -> None:
+    """Fit the model on from where it stands, with all that was recorded; of the fresh episodes two in ten are kept."""
     model = trained.model
     assert isinstance(model, CameraWorld)
     episodes: dict[str, list[Episode]] = {name: [] for name in PARTS}
     for dataset in datasets:
         if dataset.folder not in embedded:
-            seed, fresh = int(trained.manifest.get("seed", 0)), dataset is not datasets[0]
-            embedded[dataset.folder] = embed(model, dataset, folder / "frames", seed, fresh)
-        for name, part in embedded[dataset.folder].items():
-            episodes[name] += part
+            embedded[dataset.folder] = embed(model, dataset, folder / "frames")
+    first, *fresh = datasets
+    split = split_episodes(first, int(trained.manifest.get("seed", 0)))
+    for name in PARTS:
+        numbered = embedded[first.folder]
+        episodes[name] += [numbered[number] for number in getattr(split, name) if number in numbered]
+    acted = [episode for dataset in fresh for episode in embedded[dataset.folder].values()]
+    for place, episode in enumerate(acted):
+        episodes[_KEPT.get(place % 10, "train")].append(episode)
+    for name in _KEPT.values():
+        episodes[name] = [episode for episode in episodes[name] if is_whole(episode)]
     model.requires_grad_(True)
     model.coders.requires_grad_(False)
     config = FitConfig(
@@ -216,30 +218,31 @@ def fit_further(
         "steps": sum(dataset.num_steps for dataset in datasets),
         "episodes": sum(len(dataset) for dataset in datasets),
     }
-    learnt = dict(trained.manifest.get("dataset", {})) | {"rounds": seen, "steps": seen["steps"]}
-    commands = [*trained.manifest.get("commands", []), command_line()]
-    further = replace(fitted.trained, manifest={**trained.manifest, "dataset": learnt, "commands": commands})
-    further.save(folder / "model")
+    progress, manifest = fitted.progress, dict(trained.manifest)
+    manifest["dataset"] = {**manifest["dataset"], "rounds": seen, "steps": seen["steps"], "episodes": seen["episodes"]}
+    manifest["commands"] = list(dict.fromkeys([*manifest.get("commands", []), command_line()]))
+    manifest["fit"] = {
+        "first": manifest.get("fit", {}).get("first", manifest.get("fit", {})),
+        "updates": progress.update,
+        "best_update": progress.best_update,
+        "validation_error": progress.best_error,
+        "wall_seconds": round(progress.seconds, 1),
+        "cpu_seconds": round(progress.cpu_seconds, 1),
+    }
+    replace(fitted.trained, manifest=manifest).save(folder / "model")
     checkpoint.unlink(missing_ok=True)
-    return load_model(folder / "model")
 
 
-def embed(model: CameraWorld, dataset: Dataset, work: Path, seed: int, fresh: bool) -> dict[str, list[Episode]]:
-    """The episodes of each part of a recording, as embeddings; what was decoded for it is removed."""
-    names = [camera.name for camera in model.cameras]
-    cache = cache_frames(dataset, names, work)
-    if fresh and len(dataset) < _FEW:
-        parts = {name: list(range(len(dataset))) if name == "train" else [] for name in PARTS}
-    else:
-        split = split_episodes(dataset, seed)
-        parts = {name: list(getattr(split, name)) for name in PARTS}
+def embed(model: CameraWorld, dataset: Dataset, work: Path) -> dict[int, Episode]:
+    """The episodes of a recording by their numbers, as embeddings; what was decoded for it is removed.
 
-    def of(numbers: Sequence[int]) -> Iterator[Mapping[str, Any]]:
-        return map(cache.of, numbers)
-
-    found = {name: embed_episodes(model, list(dataset.episodes(part)), of(part)) for name, part in parts.items()}
+    Bad ones are left out: the first fit has named them, and a pole that hardly moves looks like a frozen camera.
+    """
+    cache = cache_frames(dataset, [camera.name for camera in model.cameras], work, skip_bad=True)
+    good = [number for number in range(len(dataset)) if number not in cache.bad]
+    found = embed_episodes(model, list(dataset.episodes(good)), map(cache.of, good))
     shutil.rmtree(work)
-    return {name: [e for e in part if name == "train" or is_whole(e)] for name, part in found.items()}
+    return dict(zip(good, found, strict=True))
 
 
 def steps_until(settings: Settings, number: int) -> int:
@@ -256,15 +259,25 @@ def check(settings: Settings) -> None:
     for name in ("updates", "batch_size", "agent_steps", "num_envs"):
         if getattr(settings, name) < 1:
             raise ConfigError(f"{name}={getattr(settings, name)}: a positive number is needed")
-    if settings.seed < 0 or settings.noise < 0 or settings.penalty < 0:
-        raise ConfigError(f"seed={settings.seed}, noise={settings.noise}, penalty={settings.penalty}: none below 0")
+    if settings.seed < 0 or settings.noise < 0 or not 0 <= settings.gamma <= 1:
+        raise ConfigError(
+            f"seed={settings.seed}, noise={settings.noise}, gamma={settings.gamma}: none below 0, and gamma at most 1"
+        )
+    ImaginationConfig(start=settings.start, horizon=settings.horizon).check(("latent",))
 
 
 def check_model(settings: Settings, trained: TrainedModel, recorded: Dataset) -> None:
     """Refuse a model without a camera, and a recording that is not its own."""
     if not trained.model.cameras or trained.task.env_id is None:
         raise ConfigError(f"model={settings.model}: a camera model of a robot in MuJoCo is needed")
-    if recorded.digest() != dict(trained.manifest.get("dataset", {})).get("sha256"):
+    if "state" in trained.model.obs_types:
+        raise ConfigError(f"model={settings.model}: it senses the state too, and only cameras are looked at here")
+    learnt = dict(trained.manifest.get("dataset", {}))
+    if "rounds" in learnt:
+        raise ConfigError(
+            f"model={settings.model}: it comes from rounds already; begin with the one that they began with"
+        )
+    if recorded.digest() != learnt.get("sha256"):
         raise ConfigError(f"dataset={settings.dataset}: not the recording that {settings.model} was fitted to")
 
 

@@ -75,7 +75,8 @@ def _method(result: dict[str, Any]) -> str:
         return f"{result['algorithm'].upper()} in MuJoCo"
     settings = result["settings"]
     kept = {"report": "", "truncate": ", truncated", "penalize": f", penalized by {settings['penalty']:g}"}
-    best = f"the best {settings.get('imitate_share', 1 / 3):.0%} of the logs"
+    share = settings.get("imitate_share", 1 / 3)
+    best = f"the best {'third' if share == 1 / 3 else f'{share:.0%}'} of the logs"
     if result["steps"] == 0:
         return f"imitation of {best} alone"
     begun = f", begun as {best}" if settings.get("imitate") else ""

@@ -1,6 +1,7 @@
 """``agents/train_camera_rounds.py`` as a person runs it, on a camera model that was fitted for a moment."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,14 +66,22 @@ def test_every_round_records_what_its_policy_does_and_fits_the_model_further(pla
     assert "dynamics" in moved and "coders" not in moved  # the coder stays as it is
     assert not list(output.rglob("frames")) and not list(output.rglob("checkpoint*"))
 
-    # Interrupted after a round, it goes on from there, and finished it says so.
+    assert last.manifest["fit"]["updates"] == 10 and last.manifest["fit"]["first"]["updates"] == 20
+    assert len(last.manifest["commands"]) == len(first.manifest["commands"]) + 1
+
+    # Interrupted after a round's fit, it goes on from there, and finished it says so.
     (output / "result.json").unlink()
     (output / "round_2" / "round.json").unlink()
+    shutil.rmtree(output / "round_2" / "policy")
+    written = (output / "round_2" / "model" / "model.safetensors").stat().st_mtime_ns
     again = rounds(*given(place))
     assert again.returncode == 0, again.stderr
+    assert (output / "round_2" / "model" / "model.safetensors").stat().st_mtime_ns == written
     told = json.loads((output / "result.json").read_text())["curve"]
     assert [point["physical"] for point in told] == [point["physical"] for point in result["curve"]]
     assert "complete already" in rounds(*given(place)).stdout
+    further = rounds(*given(place, f"model={output / 'round_2' / 'model'}", f"output={place / 'further'}"))
+    assert further.returncode == 1 and "it comes from rounds already" in further.stderr
     other = rounds(*given(place, "seed=1"))
     assert other.returncode == 1 and "holds another agent" in other.stderr
 
@@ -85,6 +94,9 @@ def test_every_round_records_what_its_policy_does_and_fits_the_model_further(pla
         ("episodes=1", "episodes=1"),
         ("updates=0", "updates=0"),
         ("noise=-1", "noise=-1"),
+        ("gamma=2", "gamma=2"),
+        ("start=sometime", "sometime"),
+        ("horizon=0", "horizon=0"),
         ("model=hopper", "model=hopper: a camera model"),
         ("model=reacher_camera", "not the recording that reacher_camera was fitted to"),
     ],

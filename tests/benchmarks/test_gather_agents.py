@@ -65,7 +65,7 @@ def test_what_was_done_about_uncertainty_makes_another_method(tmp_path):
     methods = [row["method"] for row in json.loads((tmp_path / "table.json").read_text())["rows"]]
     assert methods == [
         "PPO in imagination",
-        "PPO in imagination, begun as the best 33% of the logs, penalized by 0.5",
+        "PPO in imagination, begun as the best third of the logs, penalized by 0.5",
         *(f"PPO in imagination, {how}" for how in ("penalized by 0.5", "truncated")),
     ]
 
@@ -93,7 +93,7 @@ def test_what_acted_in_the_best_third_of_the_logs_has_a_row(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
     assert [row["method"] for row in rows] == [
-        "PPO in imagination, begun as the best 33% of the logs",
+        "PPO in imagination, begun as the best third of the logs",
         "imitation of the best 10% of the logs alone",
         "what acted in the best third of the logs",
     ]

@@ -73,8 +73,9 @@ def test_a_share_has_an_interval_and_none_exists_where_nothing_was_to_be_gained(
 def test_a_share_of_the_robots_own_return_resamples_seeds_and_wants_returns_above_nothing():
     found = share_of_oracle([90.0, 110.0], [200.0, 200.0], np.random.default_rng(0))
     assert (found.value, found.low, found.high) == (0.5, 0.45, 0.55)
-    assert share_of_oracle([90.0, -1.0], [200.0], np.random.default_rng(0)) is None
-    assert share_of_oracle([90.0], [0.0], np.random.default_rng(0)) is None
+    assert share_of_oracle([90.0, -1.0], [200.0, 200.0], np.random.default_rng(0)) is None
+    assert share_of_oracle([90.0, 90.0], [0.0, 1.0], np.random.default_rng(0)) is None
+    assert share_of_oracle([90.0], [200.0, 200.0], np.random.default_rng(0)) is None  # one seed knows no interval
 
 
 def test_worlds_that_were_left_out_leave_cells_empty(trainings):

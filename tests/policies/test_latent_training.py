@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from wm_gym.envs.sb3 import WorldModelVecEnv
+from wm_gym.errors import ConfigError
 from wm_gym.policies.filtered_latents import FilteredLatents, code_noise
 from wm_gym.testing.inputs import make_camera_model
 
@@ -70,3 +71,9 @@ def test_noise_of_codes_is_what_they_tell_beyond_what_was_expected():
     # Half of them by 3 and half by nothing: a standard deviation of 1.5, times 64 / 63 for a sample.
     assert found(moved)[0] == pytest.approx(1.5 * (64 / 63) ** 0.5, rel=1e-3)
     assert found(moved)[1] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_model_without_contexts_tells_nothing_of_its_noise():
+    trained = make_camera_model()
+    with pytest.raises(ConfigError, match="noise: the model comes with single frames"):
+        code_noise(replace(trained, starts=replace(trained.starts, any_actions=torch.zeros(64, 0, 2))))

@@ -215,14 +215,14 @@ def compare_worlds(trainings: Sequence[Training], seed: int = 0) -> list[dict[st
 def share_of_oracle(means: Sequence[float], oracle: Sequence[float], generator: np.random.Generator) -> Interval | None:
     """Mean return as a share of what training on the robot itself gives; the interval resamples training seeds alone.
 
-    None unless every seed of both earns more than nothing: a share of a cost would say nothing.
+    None unless every seed of both earns more than nothing, as a share of a cost says nothing, and both have two seeds.
 
     Args:
         means: (N,) mean return of each training seed.
         oracle: the same of agents trained on the robot itself.
         generator: draws the bootstrap samples.
     """
-    if min(*means, *oracle) <= 0:
+    if min(*means, *oracle) <= 0 or min(len(means), len(oracle)) < 2:
         return None
     mine, best = (clustered_mean_samples([np.array([mean]) for mean in part], generator) for part in (means, oracle))
     return percentile_interval(float(np.mean(means) / np.mean(oracle)), mine / best)

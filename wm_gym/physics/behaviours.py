@@ -174,7 +174,7 @@ def check_behaviours(names: Iterable[str], policies: Iterable[str]) -> None:
     known = list_behaviours(policies)
     for name in names:
         if name not in known:
-            added = " and ".join(f"{prefix}NAME" for prefix in _OF_POLICY)
+            added = ", ".join(f"{prefix}NAME" for prefix in _OF_POLICY)
             choice = f"one of {', '.join(known)}; policies.NAME=FOLDER adds {added}"
             raise ConfigError(f"behaviour {name!r} does not exist ({choice})")
 

@@ -233,11 +233,13 @@ def record_episodes(
         staged: key -> steps of the episodes that an earlier run stored.
         workers: processes; 1 records in this one.
         progress: told the number of recorded steps after every episode.
-        make: gives the robot where this process records.
+        make: gives the robot; with one worker alone.
 
     Returns:
         The keys of the dataset's episodes, in order.
     """
+    if workers > 1 and make is not make_physics:
+        raise ConfigError(f"workers={workers}: a robot of one's own is recorded by this process alone, workers=1")
     schedule = Schedule(recipe, staged)
     progress(schedule.steps())
     if workers <= 1:

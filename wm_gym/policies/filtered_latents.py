@@ -12,10 +12,9 @@ from torch import Tensor
 
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.envs.spaces import batched_actions
+from wm_gym.errors import ConfigError
 from wm_gym.models import TrainedModel
 from wm_gym.types import LatentState
-
-_CPU = torch.device("cpu")
 
 
 @torch.no_grad()
@@ -24,7 +23,12 @@ def code_noise(trained: TrainedModel) -> Tensor:
 
     Measured on the recorded contexts that come with the model. It bounds the noise of the codes from above, as the
     dynamics' own error is in it too.
+
+    Raises:
+        ConfigError: the model comes without contexts.
     """
+    if not trained.starts.any_actions.shape[1]:
+        raise ConfigError("noise: the model comes with single frames alone, which tell nothing of their noise; use 0")
     model, frames, actions = trained.model, trained.starts.any, trained.starts.any_actions
     latent = model.observe(None, None, frames[:, 0])
     for step in range(actions.shape[1]):
@@ -87,7 +91,7 @@ class FilteredLatents(VecEnvWrapper):
     def _filter(self, reached: Tensor) -> np.ndarray:
         """The vectors (N, D) that the filter has, once it was shown where rows have imagined themselves (N, D)."""
         assert self._filtered is not None and self._actions is not None
-        taken = batched_actions(self._actions, self._model.task, self.num_envs, _CPU)
+        taken = batched_actions(self._actions, self._model.task, self.num_envs, reached.device)
         normalizer = self._model.normalizer
         embedding = reached[:, : len(self._scale)] * normalizer.std + normalizer.mean
         embedding = embedding + self._scale * torch.randn(embedding.shape, generator=self._generator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +41,6 @@ class LatentLearnConfig:
     gamma: float = 0.97
     noise: float = 0.0
     """Of the pictures that a filter sees for the agent, as a multiple of :func:`code_noise`; 0: no filter."""
-    penalty: float = 0.0
-    """Reward lost per unit of uncertainty."""
 
 
 @dataclass(frozen=True)
@@ -120,22 +118,28 @@ class PixelLearner:
         return np.array(earned)
 
 
-def try_everywhere(trained: TrainedModel, policy: Policy, episodes: int, first_seed: int) -> dict[str, np.ndarray]:
+def try_everywhere(
+    trained: TrainedModel,
+    policy: Policy,
+    episodes: int,
+    first_seed: int,
+    worlds: Sequence[str] = ("imagined", "refiltered", "physical"),
+) -> dict[str, np.ndarray]:
     """Returns (episodes,) of a policy on latent vectors, by world, one episode for each seed from ``first_seed``.
 
     ``imagined`` acts on the latent states that are imagined, ``refiltered`` on those that a filter makes of the frames
     drawn of them, as it will of a camera's: what is lost between the two is what filtering costs. ``physical``, where
     there is a simulator, is MuJoCo seen through the camera.
     """
-    worlds: dict[str, Callable[[], gym.Env[Any, Any]]] = {
+    makers: dict[str, Callable[[], gym.Env[Any, Any]]] = {
         "imagined": lambda: WorldModelEnv(trained, obs_type="latent"),
         "refiltered": lambda: LatentObservation(WorldModelEnv(trained, obs_type="image"), trained, live=False),
     }
     if trained.task.env_id is not None:
-        worlds["physical"] = lambda: LatentObservation(make_pixels(trained.task), trained)
+        makers["physical"] = lambda: LatentObservation(make_pixels(trained.task), trained)
     found = {}
-    for name, make in worlds.items():
-        env = make()
+    for name in (world for world in worlds if world in makers):
+        env = makers[name]()
         try:
             found[name] = latent_returns(env, policy, episodes, first_seed)
         finally:
