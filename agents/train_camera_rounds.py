@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from wm_gym.config import REQUIRED, run_program
+from wm_gym.config import REQUIRED, claim_output, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.frames import cache_frames
 from wm_gym.data.segments import split_episodes
@@ -42,11 +42,11 @@ from wm_gym.policies import load_policy
 from wm_gym.policies.latent_training import LatentLearnConfig, learn_in_latents, try_everywhere
 from wm_gym.policies.policy import Policy
 from wm_gym.policies.watching import WatchedRobot, WatchingPolicy
+from wm_gym.train import TrainConfig
 from wm_gym.types import Episode
 
 _ACTING = {"learnt": 0.7, "noisy_learnt": 0.3}
-_HORIZONS, _RATE, _SELECTED = (4, 8, 16), 1e-3, 25
-
+_RATE, _SELECTED = 1e-3, 25  # half of a first fit's learning rate and selection horizon: it goes on from there
 _KEPT = {0: "validation", 1: "calibration"}  # of every ten fresh episodes, by their places
 
 Embedded = dict[Path, dict[int, Episode]]
@@ -83,7 +83,7 @@ def main(settings: Settings) -> None:
     check_model(settings, begun, recorded)
     beside = ("output", "threads", "model", "dataset")
     identity = {name: value for name, value in asdict(settings).items() if name not in beside}
-    claim(output, identity | {"model": dict(begun.manifest["files"]), "dataset": recorded.digest()})
+    claim_output(output, identity | {"model": dict(begun.manifest["files"]), "dataset": recorded.digest()})
     if (output / "result.json").exists():
         print(f"agent: {output} is complete already (delete it to learn again)")
         return
@@ -203,16 +203,8 @@ def fit_further(
         episodes[name] = [episode for episode in episodes[name] if is_whole(episode)]
     model.requires_grad_(True)
     model.coders.requires_grad_(False)
-    config = FitConfig(
-        settings.updates,
-        settings.batch_size,
-        _HORIZONS,
-        _RATE,
-        evaluate_every=max(1, settings.updates // 10),
-        selection_horizon=_SELECTED,
-    )
     checkpoint = folder / "checkpoint.safetensors"
-    fitted = fit_model(model.train(), episodes, config, settings.seed, checkpoint=checkpoint)
+    fitted = fit_model(model.train(), episodes, fit_config(settings), settings.seed, checkpoint=checkpoint)
     seen = {
         "sha256": [dataset.digest() for dataset in datasets],
         "steps": sum(dataset.num_steps for dataset in datasets),
@@ -231,6 +223,19 @@ def fit_further(
     }
     replace(fitted.trained, manifest=manifest).save(folder / "model")
     checkpoint.unlink(missing_ok=True)
+
+
+def fit_config(settings: Settings) -> FitConfig:
+    """As a camera model's first fit is done, but gentler."""
+    first = TrainConfig(
+        dataset="",
+        output="",
+        family="camera",
+        updates=settings.updates,
+        batch_size=settings.batch_size,
+        learning_rate=_RATE,
+    ).fit_config()
+    return replace(first, evaluate_every=max(1, settings.updates // 10), selection_horizon=_SELECTED)
 
 
 def embed(model: CameraWorld, dataset: Dataset, work: Path) -> dict[int, Episode]:
@@ -256,13 +261,14 @@ def check(settings: Settings) -> None:
         raise ConfigError(f"steps={settings.steps}, rounds={settings.rounds}: at least 100 steps for each round")
     if settings.episodes < 2:
         raise ConfigError(f"episodes={settings.episodes}: at least 2 are needed for an interval")
-    for name in ("updates", "batch_size", "agent_steps", "num_envs"):
+    for name in ("agent_steps", "num_envs"):
         if getattr(settings, name) < 1:
             raise ConfigError(f"{name}={getattr(settings, name)}: a positive number is needed")
     if settings.seed < 0 or settings.noise < 0 or not 0 <= settings.gamma <= 1:
         raise ConfigError(
             f"seed={settings.seed}, noise={settings.noise}, gamma={settings.gamma}: none below 0, and gamma at most 1"
         )
+    fit_config(settings)
     ImaginationConfig(start=settings.start, horizon=settings.horizon).check(("latent",))
 
 
@@ -279,14 +285,6 @@ def check_model(settings: Settings, trained: TrainedModel, recorded: Dataset) ->
         )
     if recorded.digest() != learnt.get("sha256"):
         raise ConfigError(f"dataset={settings.dataset}: not the recording that {settings.model} was fitted to")
-
-
-def claim(output: Path, identity: Mapping[str, Any]) -> None:
-    """Mark the folder as this agent's, or refuse another's."""
-    path = output / "settings.json"
-    if path.exists() and read_json(path) != identity:
-        raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
-    write_json(path, dict(identity))
 
 
 if __name__ == "__main__":

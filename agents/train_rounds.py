@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wm_gym.config import REQUIRED, PlayConfig, run_program
+from wm_gym.config import REQUIRED, PlayConfig, claim_output, run_program
 from wm_gym.data.episodes import open_dataset
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.envs import WorldModelVectorEnv
@@ -70,7 +69,7 @@ def main(settings: Settings) -> None:
     output, task = Path(settings.output), replace(task_spec(settings.task), cameras=())
     check(settings)
     identity = {name: value for name, value in asdict(settings).items() if name not in ("output", "threads")}
-    claim(output, identity)
+    claim_output(output, identity)
     if (output / "result.json").exists():
         print(f"agent: {output} is complete already (delete it to learn again)")
         return
@@ -138,15 +137,6 @@ def check(settings: Settings) -> None:
     ImaginationConfig(**asdict(settings.imagination)).check(("state",))
     fit_config(settings, Path(), Path()).fit_config()
     learn_config(settings, 0).check()
-
-
-def claim(output: Path, identity: Mapping[str, Any]) -> None:
-    """Mark the folder as this agent's, or refuse another's."""
-    path = output / "settings.json"
-    other = path.exists() and read_json(path) != identity
-    if other or ((output / "result.json").exists() and not path.exists()):
-        raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
-    write_json(path, dict(identity))
 
 
 def play_round(settings: Settings, task: TaskSpec, number: int, output: Path) -> dict[str, Any]:

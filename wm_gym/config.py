@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from wm_gym.errors import ConfigError, WorldModelError
+from wm_gym.files import read_json, write_json
 from wm_gym.lock import only_writer
 
 __all__ = ["REQUIRED", "PlayConfig", "load_config", "read_settings", "run_program"]
@@ -164,6 +165,19 @@ def _into_mapping(schema: type[Any], override: str) -> str:
         if get_origin(level) is dict:
             return f"++{override}"
     return override
+
+
+def claim_output(output: Path, identity: Mapping[str, Any]) -> None:
+    """Mark a folder as that of the agent with these settings.
+
+    Raises:
+        ConfigError: another agent is in it.
+    """
+    path = output / "settings.json"
+    other = path.exists() and read_json(path) != identity
+    if other or ((output / "result.json").exists() and not path.exists()):
+        raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
+    write_json(path, dict(identity))
 
 
 def _explain(error: Exception, schema: type[Any], overrides: Sequence[str], folder: Path | None) -> str:

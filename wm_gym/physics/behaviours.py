@@ -11,6 +11,8 @@ import numpy as np
 from wm_gym.errors import ConfigError, ModelError
 from wm_gym.types import BoxSpec, FloatArray
 
+Noise = np.ndarray[Any, np.dtype[np.float64]]
+
 
 class Policy(Protocol):
     """What stable-baselines3's policies and the exported ones have in common."""
@@ -56,6 +58,17 @@ class RandomBehaviour(Behaviour):
         return self._scaled(self._uniform())
 
 
+def _draw_memory(generator: np.random.Generator, least: float, most: float) -> float:
+    """What a step keeps of an Ornstein-Uhlenbeck process that forgets within ``least`` to ``most`` steps."""
+    return float(np.exp(-1.0 / np.exp(generator.uniform(np.log(least), np.log(most)))))
+
+
+def _next_of(noise: Noise, memory: float, generator: np.random.Generator) -> Noise:
+    """The next value (A,) of an Ornstein-Uhlenbeck process of unit variance."""
+    fresh: Noise = np.sqrt(1.0 - memory**2) * generator.normal(size=len(noise))
+    return memory * noise + fresh
+
+
 class SmoothBehaviour(Behaviour):
     """Noise with a memory (Ornstein-Uhlenbeck), so that the robot travels instead of trembling.
 
@@ -66,15 +79,14 @@ class SmoothBehaviour(Behaviour):
         """Draw this episode's character and where the noise stands at its start."""
         super().begin(generator)
         self._amplitude = generator.uniform(0.1, 1.2)
-        self._memory = float(np.exp(-1.0 / np.exp(generator.uniform(np.log(2.0), np.log(30.0)))))
+        self._memory = _draw_memory(generator, 2.0, 30.0)
         self._push = generator.normal(0.0, 0.2, size=len(self._reach)) * (generator.random() < 0.5)
         self._noise = generator.normal(size=len(self._reach))
 
     def act(self, observation: FloatArray) -> FloatArray:
         """See :class:`Behaviour`."""
-        fresh = self._generator.normal(size=len(self._reach))
         action = self._scaled(self._push + self._amplitude * self._noise)
-        self._noise = self._memory * self._noise + np.sqrt(1.0 - self._memory**2) * fresh
+        self._noise = _next_of(self._noise, self._memory, self._generator)
         return action
 
 
@@ -128,15 +140,14 @@ class WanderingPolicyBehaviour(PolicyBehaviour):
         super().begin(generator)
         size = len(self._reach)
         self._strength = generator.uniform(0.0, 0.2)
-        self._memory = float(np.exp(-1.0 / np.exp(generator.uniform(np.log(20.0), np.log(200.0)))))
+        self._memory = _draw_memory(generator, 20.0, 200.0)
         self._constant = generator.normal(0.0, 0.2, size=size) * (generator.random() < 0.5)
         self._push = generator.normal(size=size)
 
     def act(self, observation: FloatArray) -> FloatArray:
         """See :class:`Behaviour`."""
         push = self._reach * (self._constant + self._strength * self._push)
-        fresh = self._generator.normal(size=len(self._reach))
-        self._push = self._memory * self._push + np.sqrt(1.0 - self._memory**2) * fresh
+        self._push = _next_of(self._push, self._memory, self._generator)
         return np.clip(super().act(observation) + push.astype(np.float32), self._low, self._high)
 
 

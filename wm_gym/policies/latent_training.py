@@ -40,7 +40,7 @@ class LatentLearnConfig:
     """Imagined steps of an episode; None for the task's own limit."""
     gamma: float = 0.97
     noise: float = 0.0
-    """Of the pictures that a filter sees for the agent, as a multiple of :func:`code_noise`; 0: no filter."""
+    """Of the codes that a filter sees for the agent, as a multiple of :func:`code_noise`; 0: no filter."""
 
 
 @dataclass(frozen=True)
