@@ -25,7 +25,7 @@ from wm_gym.config import REQUIRED, run_program
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.evaluation.report import plain
-from wm_gym.evaluation.throughput_benchmark import MBRL_SIZES, NOT_MEASURED, QUICK, Amounts, measure_throughput
+from wm_gym.evaluation.throughput_benchmark import MBRL_MODES, NOT_MEASURED, QUICK, Amounts, measure_throughput
 from wm_gym.evaluation.throughput_camera import check_camera, measure_camera
 from wm_gym.evaluation.throughput_chart import write_throughput_chart
 from wm_gym.files import write_json
@@ -74,8 +74,8 @@ def main(settings: Settings) -> None:
             values["camera"] = measure_camera(seeing, rows, amounts.blocks, amounts.seconds, tell)
     values["mbrl"] = rival
     if values["mbrl"] != NOT_MEASURED:
-        for size, figure in zip(MBRL_SIZES, values["compared"][2:], strict=True):
-            values["ratios"][f"mbrl-lib's ModelEnv, {size}"] = figure["median"] / values["mbrl"]["median"]
+        for name, figure in zip(MBRL_MODES, values["compared"][2:], strict=False):
+            values["ratios"][f"mbrl-lib's ModelEnv, {name}"] = figure["median"] / values["mbrl"]["median"]
     write_throughput_chart(folder / "throughput.svg", values, trained.task.name)
     write_json(folder / "result.json", describe(settings, trained, amounts) | plain(values))
     show(values)

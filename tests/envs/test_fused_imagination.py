@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from wm_gym.envs import Imagination, ImaginationConfig, WorldModelEnv, WorldModelVectorEnv
-from wm_gym.envs.fused_imagination import FusedImagination, can_be_fused, imagination_of
+from wm_gym.envs.fused_imagination import FusedImagination, can_be_fused, imagination_of, unread
 from wm_gym.envs.imagination import SAID, Transition
-from wm_gym.errors import ConfigError
+from wm_gym.errors import ConfigError, ObservationError
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trained import StartStates
@@ -31,6 +31,7 @@ MODES = [
     {"uncertainty": "penalize", "penalty": 3.0},
     {"uncertainty": "truncate"},
     {"uncertainty": "truncate", "deterministic": True, "start": "any"},
+    {"uncertainty": "omit"},
 ]
 
 
@@ -74,6 +75,9 @@ def trained_on(described, *, ends=True, bound=float("inf"), temperature=0.7):
 def assert_same(plain, fused, names, place):
     for name in names:
         wanted, found = getattr(plain, name), getattr(fused, name)
+        if wanted is None:
+            assert found is None, f"{name} {place}"
+            continue
         assert wanted.dtype == found.dtype and wanted.shape == found.shape, f"{name} {place}"
         if wanted.is_floating_point():
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5, msg=lambda text: f"{name} {place}: {text}")  # noqa: B023
@@ -107,9 +111,46 @@ def test_twenty_steps_with_resets_are_those_of_the_plain_path(kind, mode):
             state = state.with_rows(index, plain.begin(old.seeds, old.episodes + 1, old.steps))
             ended += len(index)
             said, quickly = plain.judge_start(state), fused.judge_start(state)
-            assert all(torch.allclose(said[name], quickly[name], atol=1e-5) for name in SAID[:2])
+            assert said.keys() == quickly.keys()
+            assert all(torch.allclose(said[name], quickly[name], atol=1e-5) for name in SAID[:2] if name in said)
             assert torch.equal(said[SAID[2]], quickly[SAID[2]])
     assert ended > ROWS  # every row began anew, as a rule
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_omitted_changes_nothing_that_is_shown(kind):
+    trained = trained_on(KINDS[kind])
+    worlds = [WorldModelVectorEnv(ROWS, trained, start="any", uncertainty=mode) for mode in ("report", "omit")]
+    (first, said), (alike, says) = (world.reset(seed=3) for world in worlds)
+    assert np.array_equal(first, alike) and set(said) == {*SAID, *(f"_{name}" for name in SAID)}
+    assert set(says) == {"trusted", "_trusted"}
+    generator, ended = np.random.default_rng(0), 0
+    for _ in range(40):
+        actions = generator.uniform(-1, 1, (ROWS, ACTIONS)).astype(np.float32)
+        shown, alike = (world.step(actions) for world in worlds)
+        for mine, theirs in zip(shown[:4], alike[:4], strict=True):
+            np.testing.assert_allclose(theirs, mine, rtol=1e-4, atol=1e-4)
+        assert np.array_equal(shown[4]["trusted"], alike[4]["trusted"]) and "uncertainty" not in alike[4]
+        ended += int((shown[2] | shown[3]).sum())
+    assert ended > ROWS
+
+
+def test_what_can_be_omitted(point_mass):
+    trained = trained_on(ObservationMap())
+    with pytest.raises(ConfigError, match="the mean needs every member"):
+        WorldModelEnv(trained, uncertainty="omit", deterministic=True)
+    with pytest.raises(ConfigError, match="offers report, penalize, truncate"):
+        WorldModelEnv(point_mass, uncertainty="omit")
+    one, full = WorldModelEnv(trained, uncertainty="omit"), WorldModelEnv(trained)
+    assert one.reset(seed=0)[1].keys() == {"trusted"}
+    full.reset(seed=0)
+    with pytest.raises(ObservationError, match=r"trajectories has shape \(1, 1, 10\), \(1, 3, 10\) is needed"):
+        full.set_state(one.get_state())
+    push = np.zeros(ACTIONS, np.float32)
+    twin = WorldModelEnv(trained, uncertainty="omit")
+    twin.reset(seed=7)
+    twin.set_state(one.get_state())
+    assert np.array_equal(one.step(push)[0], twin.step(push)[0])
 
 
 @pytest.mark.parametrize("rows", [1, 2, 300])
@@ -233,3 +274,11 @@ def test_what_is_not_fused(point_mass):
     learning = replace(trained, model=copy.deepcopy(trained.model).requires_grad_(True))
     assert not can_be_fused(learning)
     assert type(imagination_of(learning, ImaginationConfig())) is Imagination
+
+
+def test_who_reads_no_info_pays_for_none(point_mass):
+    trained = trained_on(ObservationMap())
+    assert unread(trained, {"start": "any"}) == {"start": "any", "uncertainty": "omit"}
+    for asked in ({"uncertainty": "penalize"}, {"deterministic": True}):
+        assert unread(trained, asked) == asked
+    assert unread(point_mass, {}) == {}  # of another family

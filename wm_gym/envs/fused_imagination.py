@@ -6,6 +6,7 @@ reference, to be read first. Nothing here loops over rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wm_gym.envs.imagination import SAID, Imagination, ImaginationConfig, RolloutState, Transition
+from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState, Transition, as_said
 from wm_gym.envs.noise import RowNoise, Stream
 from wm_gym.models import TrainedModel
-from wm_gym.models.fused_ensemble import FusedEnsemble
+from wm_gym.models.fused_ensemble import FusedEnsemble, FusedShown
 from wm_gym.models.members import MEAN
 from wm_gym.models.state_ensemble import StateEnsemble
 from wm_gym.models.trust import LARGEST_ERROR, LEAST_DISTANCE, LEAST_SPREAD
@@ -30,6 +31,12 @@ _LARGEST_ERROR = np.float32(LARGEST_ERROR)
 def imagination_of(trained: TrainedModel, config: ImaginationConfig) -> Imagination:
     """The fastest imagination that there is for a model where it lies."""
     return (FusedImagination if can_be_fused(trained) else Imagination)(trained, config)
+
+
+def unread(trained: TrainedModel, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same keywords of ``WorldModel-v0`` for who never looks at ``info``: what is only reported is omitted."""
+    reports = settings.get("uncertainty", "report") == "report" and not settings.get("deterministic", False)
+    return {**settings, "uncertainty": "omit"} if reports and can_be_fused(trained) else dict(settings)
 
 
 def can_be_fused(trained: TrainedModel) -> bool:
@@ -69,11 +76,12 @@ class FusedImagination(Imagination):
         drawn = self._start_noise.draw(seeds.numpy(), episodes.numpy())
         index = torch.from_numpy((drawn[:, 0].astype(np.float64) * len(self._starts)).astype(np.int64))
         members, rows = self.model.shape.members, len(seeds)
+        carried = 1 if self.config.uncertainty == "omit" else members
         member = torch.full((rows,), MEAN)
         if not self.config.deterministic:
             member = torch.from_numpy((drawn[:, 1] * np.float32(members)).astype(np.int64)).clamp_(max=members - 1)
         latent = {
-            "trajectories": self._starts[index].expand(-1, members, -1).contiguous(),
+            "trajectories": self._starts[index].expand(-1, carried, -1).contiguous(),
             "member": member,
             "reward": torch.zeros(rows),
             "continuation": torch.ones(rows),
@@ -95,7 +103,7 @@ class FusedImagination(Imagination):
         if not config.deterministic and bool((member < 0).any()):
             return super().step(state, action)  # rows that show the mean, from a state of a deterministic imagination
         if self._ensemble is None or self._ensemble.rows != rows:
-            self._ensemble = FusedEnsemble(self.model, rows, sampled=not config.deterministic)
+            self._ensemble = self._fuse(rows)
         noise = None
         if self._samples or (self._ends and not config.deterministic):
             noise = torch.from_numpy(self._step_noise.draw(state.seeds.numpy(), state.steps.numpy()))
@@ -109,12 +117,13 @@ class FusedImagination(Imagination):
         shown = torch.clamp(said.state, *self._shown) if self._shown_is_bounded else said.state
         observation = torch.where(invalid.unsqueeze(-1), state.observation, shown)
         elapsed = state.elapsed + 1
-        uncertainty, bound, supported = self._trust.judge(said.state, action, said.spread, elapsed)
+        spread = None if config.uncertainty == "omit" else said.spread
+        uncertainty, bound, supported = self._trust.judge(said.state, action, spread, elapsed)
         trusted = supported.logical_and_(elapsed <= self.trained.calibration.horizon).logical_and_(~invalid)
         prediction = Prediction(said.reward, said.continuation, said.spread, said.state)
         reward = self._reward(state.observation, action, observation, prediction)
         reward = torch.where(invalid, torch.minimum(reward, self.model.normalizer.reward_range[0]), reward)
-        if config.uncertainty == "penalize":
+        if config.uncertainty == "penalize" and uncertainty is not None:
             reward = reward - config.penalty * uncertainty
         if config.termination_fn is not None or config.deterministic:
             terminated = self._terminated(state.observation, action, observation, prediction, state)
@@ -143,9 +152,15 @@ class FusedImagination(Imagination):
         """As :meth:`Imagination.judge_start`."""
         prediction = self.model.predict(state.latent)
         features = self.model.features(state.latent, prediction)
-        uncertainty, bound, trusted = self._trust.judge(features, None, prediction.spread, state.elapsed)
+        spread = None if self.config.uncertainty == "omit" else prediction.spread
+        uncertainty, bound, trusted = self._trust.judge(features, None, spread, state.elapsed)
         trusted.logical_and_(state.elapsed <= self.trained.calibration.horizon)
-        return dict(zip(SAID, (uncertainty, bound, trusted), strict=True))
+        return as_said(uncertainty, bound, trusted)
+
+    def _fuse(self, rows: int) -> FusedEnsemble:
+        if self.config.uncertainty == "omit":
+            return FusedShown(self.model, rows)
+        return FusedEnsemble(self.model, rows, sampled=not self.config.deterministic)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_ensemble": None}  # buffers are made where they are needed, and views of them too
@@ -174,14 +189,14 @@ class FusedTrust:
         return cls(support.low, support.high, support.mean, support.whitening / support.radius, table)
 
     def judge(
-        self, state: Tensor, action: Tensor | None, spread: Tensor, elapsed: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, state: Tensor, action: Tensor | None, spread: Tensor | None, elapsed: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """Expected error (B,), what it stays below (B,), and whether the support holds state and action (B,) bool.
 
         Args:
             state: (B, S).
             action: (B, A) that led there; None where none is asked about.
-            spread: (B,).
+            spread: (B,); None where no error is asked about.
             elapsed: (B,) imagined steps.
         """
         size = state.shape[-1]
@@ -191,9 +206,11 @@ class FusedTrust:
         inside = torch.clamp(pair, self.low, self.high).eq_(pair).all(-1)
         pair.sub_(self.mean)
         offset = pair[:, :size] @ self.whitening[:size]
-        distance = torch.linalg.vector_norm(offset, dim=-1)
+        distance = None if spread is None else torch.linalg.vector_norm(offset, dim=-1)
         offset.addmm_(pair[:, size:], self.whitening[size:])
         inside &= torch.linalg.vector_norm(offset, dim=-1) <= 1
+        if spread is None or distance is None:
+            return None, None, inside
         expected, bound = self._doubt(spread.numpy(), distance.numpy(), elapsed.numpy())
         return torch.from_numpy(expected), torch.from_numpy(bound), inside
 

@@ -30,14 +30,14 @@ class StepArrays:
     reward: Array
     terminated: Array
     truncated: Array
-    uncertainty: Array
-    uncertainty_bound: Array
+    uncertainty: Array | None
+    uncertainty_bound: Array | None
     trusted: Array
     invalid: Array
 
     def said(self) -> dict[str, Array]:
         """What ``info`` says of the rows."""
-        return {name: getattr(self, name) for name in SAID}
+        return {name: value for name in SAID if (value := getattr(self, name)) is not None}
 
     def info(self, row: int) -> dict[str, Any]:
         """The info dictionary of one row."""
@@ -233,8 +233,11 @@ def _seed_numbers(seeds: Sequence[int], device: torch.device) -> torch.Tensor:
 
 
 def _arrays(transition: Transition) -> StepArrays:
-    values = {f.name: _numpy(getattr(transition, f.name)) for f in fields(StepArrays)}
-    return StepArrays(**values)
+    arrays: dict[str, Any] = {}
+    for name in (f.name for f in fields(StepArrays)):
+        value = getattr(transition, name)
+        arrays[name] = None if value is None else _numpy(value)
+    return StepArrays(**arrays)
 
 
 def _numpy(value: torch.Tensor) -> Array:

@@ -128,7 +128,7 @@ class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _with_masks(self, info: dict[str, Any]) -> dict[str, Any]:
         everywhere = np.ones(self.num_envs, np.bool_)
-        return info | {f"_{name}": everywhere.copy() for name in SAID}
+        return info | {f"_{name}": everywhere.copy() for name in SAID if name in info}
 
 
 def _only(observation: Array, done: Array) -> Array:

@@ -11,13 +11,15 @@ rounding (tests hold the two together). It is faster for these reasons alone:
   member, padded to the largest, so that a layer is still one product.
 - Where nothing samples, the variance is never computed.
 
+Where nobody asks how far the members disagree, :class:`FusedShown` imagines each row by its own member alone.
+
 The two soft clamps of the log-variance come to ``variance = e^low + e^high * sigmoid(log_variance - high)``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -70,7 +72,11 @@ class FusedEnsemble:
         self._scales = model.normalizer
         self._low, self._high = model.normalizer.bounds
         self._fold(model)
-        self._reserve()
+        self._reserve(rows)
+        self._dealt, self._height = torch.full((rows,), MEAN), 0
+        self._outcomes = [self._outcome() for _ in range(2)]  # one is read while the other is written
+        if not sampled:
+            self._shape_judge(rows)
 
     def advance(self, trajectories: Tensor, member: Tensor, action: Tensor, noise: Tensor | None) -> Outcome:
         """Take one step. What is returned is written again by the next call but one.
@@ -131,39 +137,32 @@ class FusedEnsemble:
         moving = scales.moving.sum().clamp(min=1) * self._members
         self._error_weight = scales.moving / scales.std.square() / moving
 
-    def _reserve(self) -> None:
-        """Make the buffers, and views of them."""
-        members, rows, size = self._members, self.rows, self._size
-
-        def empty(*shape: int) -> Tensor:
-            return torch.zeros(shape)
-
-        self._inputs = empty(members, rows, self._seen + self._actions)
-        self._hidden = [empty(members, rows, bias.shape[-1]) for _, bias in self._layers]
-        self._change, self._deviation = empty(members, rows, size), empty(members, rows, size)
-        self._mean, self._squares = empty(rows, size), empty(rows, size)
-        self._outcomes = [
-            Outcome(
-                trajectories=empty(members, rows, size).transpose(0, 1),
-                state=empty(rows, size),
-                reward=empty(rows),
-                continuation=empty(rows),
-                spread=empty(rows),
-            )
-            for _ in range(2)  # one is read while the other is written
-        ]
+    def _reserve(self, rows: int) -> None:
+        """Make the buffers of so many rows of each member."""
+        members, size = self._members, self._size
+        self._inputs = torch.zeros(members, rows, self._seen + self._actions)
+        self._hidden = [torch.zeros(members, rows, bias.shape[-1]) for _, bias in self._layers]
+        self._change, self._deviation = torch.zeros(2, members, rows, size)
+        self._mean, self._squares = torch.zeros(2, rows, size)
         # The judge's blocks change their height: their buffers are vectors, and the views of them come and go.
         widths = [size, 2 * self._seen + self._actions, *(bias.shape[-1] for _, bias in self._judge_layers), 2]
-        self._judge_widths, self._judge_room = widths, [empty(members * rows * width) for width in widths]
-        self._dealt, self._height = torch.full((rows,), MEAN), 0
-        if not self._sampled:
-            self._shape_judge(rows)
+        self._judge_widths, self._judge_room = widths, [torch.zeros(members * rows * width) for width in widths]
+
+    def _outcome(self) -> Outcome:
+        rows, size = self.rows, self._size
+        return Outcome(
+            trajectories=torch.zeros(self._members, rows, size).transpose(0, 1),
+            state=torch.zeros(rows, size),
+            reward=torch.zeros(rows),
+            continuation=torch.zeros(rows),
+            spread=torch.zeros(rows),
+        )
 
     def _propagate(self, state: Tensor, action: Tensor, noise: Tensor | None, following: Tensor) -> None:
-        """Every member's own next state: (M, B, S) in and out."""
+        """Every member's own next state: (M, B, S) in and out; actions and noise (B, ...) or (M, B, ...)."""
         self._take_features(state, self._inputs[..., : self._seen])
-        torch.sub(action, self._scales.action_mean, out=self._inputs[0, :, self._seen :])
-        self._inputs[1:, :, self._seen :] = self._inputs[0, :, self._seen :]
+        action = action.expand(self._members, -1, -1)
+        torch.sub(action, self._scales.action_mean, out=self._inputs[..., self._seen :])
         hidden = _forward(self._layers, self._inputs, self._hidden)
         change, (weight, bias) = self._change, self._change_layer
         torch.baddbmm(bias, hidden, weight, out=change)
@@ -226,20 +225,28 @@ class FusedEnsemble:
 
     def _judge(self, following: Tensor, outcome: Outcome) -> None:
         """Reward and probability of continuing, by the member that a row shows, or the mean over all of them."""
-        width = self._seen + self._actions
         before = self._inputs
         if self._sampled:
-            before = before.flatten(0, 1).index_select(0, self._filled_by).view(self._members, self._height, width)
+            before = before.flatten(0, 1).index_select(0, self._filled_by).view(self._members, self._height, -1)
             after = self._after.flatten(0, 1)
             torch.index_select(following.view(-1, self._size), 0, self._filled_by, out=after)
             following = self._after
+        said = self._ask(before, following)
+        if self._sampled:
+            said = said.index_select(0, self._places)
+        self._rule(said, outcome)
+
+    def _ask(self, before: Tensor, following: Tensor) -> Tensor:
+        """Every member's reward and logit of termination (M * height, 2) of transitions in its block."""
+        width = self._seen + self._actions
         self._pair[..., :width] = before
         self._take_features(following, self._pair[..., width:])
         hidden = _forward(self._judge_layers, self._pair, self._verdicts)
         weight, bias = self._verdict_layer
-        said = torch.baddbmm(bias, hidden, weight, out=self._verdicts[-1]).view(-1, 2)
-        if self._sampled:
-            said = said.index_select(0, self._places)
+        return torch.baddbmm(bias, hidden, weight, out=self._verdicts[-1]).view(-1, 2)
+
+    def _rule(self, said: Tensor, outcome: Outcome) -> None:
+        """Write reward and continuation: of one member (B, 2), or the mean of what all (M * B, 2) said."""
         reward, logit = said.view(-1, self.rows, 2).unbind(-1)
         reward = reward.nan_to_num(nan=-torch.inf).clamp_(self._lowest_reward, self._highest_reward)
         torch.mean(reward, 0, out=outcome.reward)
@@ -247,6 +254,47 @@ class FusedEnsemble:
             torch.mean(torch.sigmoid(-logit), 0, out=outcome.continuation)
         else:
             outcome.continuation.fill_(1.0)
+
+
+class FusedShown(FusedEnsemble):
+    """B rows that are imagined by the member that they show and by no other: trajectories (B, 1, S), no spread.
+
+    Rows are dealt into one block for each member, as for the judge, and padded to the largest, which only grows: so
+    that buffers are seldom made anew.
+    """
+
+    def __init__(self, model: StateEnsemble, rows: int) -> None:
+        """As :class:`FusedEnsemble`; rows always sample."""
+        super().__init__(model, rows, sampled=True)
+
+    def _advance(self, trajectories: Tensor, member: Tensor, action: Tensor, noise: Tensor | None) -> Outcome:
+        first, second = self._outcomes
+        outcome = second if trajectories.data_ptr() == first.trajectories.data_ptr() else first
+        self._deal(member)
+        source = self._filled_by % self.rows
+
+        def blocks(values: Tensor) -> Tensor:
+            return values.index_select(0, source).view(self._members, self._height, -1)
+
+        self._propagate(
+            blocks(trajectories[:, 0]), blocks(action), None if noise is None else blocks(noise), self._after
+        )
+        after = self._after.flatten(0, 1)
+        torch.index_select(after, 0, self._places, out=outcome.trajectories[:, 0])
+        self._project(outcome.state.copy_(outcome.trajectories[:, 0]))
+        self._rule(self._ask(self._inputs, self._after).index_select(0, self._places), outcome)
+        return outcome
+
+    def _reserve(self, rows: int) -> None:
+        super()._reserve(min(_BLOCK, rows))
+
+    def _outcome(self) -> Outcome:
+        return replace(super()._outcome(), trajectories=torch.zeros(self.rows, 1, self._size))
+
+    def _shape_judge(self, height: int) -> None:
+        if height > self._height:
+            super()._reserve(height)
+            super()._shape_judge(height)
 
 
 def _scaled_layers(network: EnsembleMLP, scale: Tensor) -> list[tuple[Tensor, Tensor]]:

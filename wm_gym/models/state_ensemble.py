@@ -50,8 +50,9 @@ class StateEnsembleConfig:
 class StateEnsemble(WorldModel):
     """Dynamics, reward and termination of a robot whose state is observed.
 
-    The latent state holds ``trajectories`` (B, M, S) raw observations, one of each member; ``member`` (B,) the one that
-    the row shows, or -1 for the mean; ``reward`` (B,), ``continuation`` (B,) probability and ``spread`` (B,).
+    The latent state holds ``trajectories`` (B, M, S) raw observations, one of each member, or (B, 1, S) of the shown
+    one alone; ``member`` (B,) the one that the row shows, or -1 for the mean; ``reward`` (B,), ``continuation`` (B,)
+    probability and ``spread`` (B,), which is zero where nothing is carried to disagree.
     """
 
     family: ClassVar[str] = "state_ensemble"
@@ -126,9 +127,19 @@ class StateEnsemble(WorldModel):
             {**latent.values, "member": draw_members(noise, len(member), self.shape.members, member.device)}
         )
 
+    def keep_shown(self, latent: LatentState) -> LatentState:
+        """Carry the shown trajectory alone: (B, 1, S)."""
+        return LatentState({**latent.values, "trajectories": self._shown(latent).unsqueeze(1)})
+
     def imagine(self, latent: LatentState, action: Tensor, noise: Tensor | None = None) -> LatentState:
         """Advance every member's own trajectory by one step, all with the same noise."""
         members = self.shape.members
+        if latent["trajectories"].shape[1] == 1:  # the reference of what ``FusedShown`` asks each row's member alone
+            everywhere = latent["trajectories"].expand(-1, members, -1)
+            told = self.keep_shown(
+                self.imagine(LatentState({**latent.values, "trajectories": everywhere}), action, noise)
+            )
+            return LatentState({**told.values, "spread": torch.zeros_like(told["spread"])})
         state = latent["trajectories"].transpose(0, 1)
         action = self.normalizer.action(action).expand(members, -1, -1)
         mean, log_variance = self._change(state, action)
@@ -154,7 +165,7 @@ class StateEnsemble(WorldModel):
             reward=latent["reward"],
             continuation=latent["continuation"],
             spread=latent["spread"],
-            state=self._project(show_member(latent["trajectories"], latent["member"])),
+            state=self._project(self._shown(latent)),
         )
 
     def loss(self, segment: Segment, horizon: int) -> Loss:
@@ -185,6 +196,12 @@ class StateEnsemble(WorldModel):
         total = dynamics + reward + termination + _LIKELIHOOD_WEIGHT * likelihood
         parts = {"dynamics": dynamics, "reward": reward, "termination": termination, "likelihood": likelihood}
         return Loss(total, {name: value.detach() for name, value in parts.items()})
+
+    @staticmethod
+    def _shown(latent: LatentState) -> Tensor:
+        """(B, S) of the row's member, or the mean of all."""
+        carried = latent["trajectories"]
+        return carried[:, 0] if carried.shape[1] == 1 else show_member(carried, latent["member"])
 
     def _weight(self) -> Tensor:
         """(S,) of a squared error in deviations of the change: half as it is, half as a share of the state's deviation.

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from wm_gym.errors import ModelError
+from wm_gym.errors import ConfigError, ModelError
 from wm_gym.models.normalization import Normalizer
 from wm_gym.types import CameraSpec, LatentState, Observation, Prediction, Segment, TaskSpec
 
@@ -100,6 +100,14 @@ class WorldModel(Trainable):
             latent: B rows.
             noise: (B, noise_size) uniform in (0, 1); None for the mean of all beliefs.
         """
+
+    def keep_shown(self, latent: LatentState) -> LatentState:
+        """Let go of all beliefs but the one that each row shows, for who does not ask how far they disagree.
+
+        Raises:
+            ConfigError: models of this family carry all of them.
+        """
+        raise ConfigError(f"uncertainty='omit': a model of family {self.family!r} offers report, penalize, truncate")
 
     @abstractmethod
     def imagine(self, latent: LatentState, action: Tensor, noise: Tensor | None = None) -> LatentState:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wm_gym.evaluation.tables.result_files import made_by, read_each
+from wm_gym.evaluation.throughput import OMITTED
 
 
 def render_throughput(results: Path) -> str:
@@ -51,6 +52,7 @@ def _camera_line(found: Any) -> str:
 
 def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
     ours, latency, ratios = content["compared"][0], content["latency"], content["ratios"]
+    omitted = [figure["median"] for figure in content["compared"][1:] if figure["name"] == OMITTED]
     best = {
         side: max(figure["rate"] for figure in content["learning"] if (figure["world"] == "imagination") == side)
         for side in (True, False)
@@ -67,11 +69,21 @@ def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
         "times Gymnasium's `make_vec`": "MuJoCo, make_vec at its best",
         "one environment, times MuJoCo": "one environment, MuJoCo make_vec sync",
         "times EnvPool": "EnvPool at its best",
-        "times mbrl-lib, 7 nets of its size": "mbrl-lib's ModelEnv, 7 x [4 x 200]",
-        "times mbrl-lib, 2 nets": "mbrl-lib's ModelEnv, 2 x [4 x 200]",
+        "times mbrl-lib, its size, all 7 nets": "mbrl-lib's ModelEnv, 7 x [4 x 200]",
     }
-    for column, name in rivals.items():
-        ratio = ratios.get(name)
-        won = "" if ratio is None or ratio >= 1 or "mbrl" in name else " (MuJoCo wins)"
-        cells[column] = "not measured" if ratio is None else f"{ratio:.3g}{won}"
+    without = {
+        "omitted: times `mujoco.rollout`": "mujoco.rollout, uncertainty omitted",
+        "omitted: times `make_vec`": "MuJoCo, make_vec at its best, uncertainty omitted",
+        "omitted: times mbrl-lib, its size, one net a row each": "mbrl-lib's ModelEnv, 7 x [4 x 200], one a row",
+    }
+    cells |= {column: _times(ratios, name) for column, name in rivals.items()}
+    cells["uncertainty omitted: steps/s"] = f"{omitted[0]:,.0f}" if omitted else "not measured"
+    cells |= {column: _times(ratios, name) for column, name in without.items()}
     return cells | {"PPO, frames/s": f"{best[True]:,.0f} against {best[False]:,.0f}"}
+
+
+def _times(ratios: Mapping[str, float], name: str) -> str:
+    ratio = ratios.get(name)
+    if ratio is None:
+        return "not measured"
+    return f"{ratio:.3g}" + ("" if ratio >= 1 or "mbrl" in name else " (MuJoCo wins)")
