@@ -155,9 +155,10 @@ def test_what_can_be_omitted(point_mass):
 
 @pytest.mark.parametrize("rows", [1, 2, 300])
 @pytest.mark.parametrize("model", ["reacher", "hopper"])
-def test_shipped_models_in_batches_of_any_size(model, rows):
-    trained = load_model(model)
-    plain, fused = Imagination(trained), imagination_of(trained, ImaginationConfig())
+@pytest.mark.parametrize("mode", ["report", "omit"])
+def test_shipped_models_in_batches_of_any_size(model, rows, mode):
+    trained, config = load_model(model), ImaginationConfig(uncertainty=mode)
+    plain, fused = Imagination(trained, config), imagination_of(trained, config)
     assert isinstance(fused, FusedImagination)
     state = plain.begin(torch.arange(rows))
     for step in range(4):
