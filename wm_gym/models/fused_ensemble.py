@@ -259,8 +259,8 @@ class FusedEnsemble:
 class FusedShown(FusedEnsemble):
     """B rows that are imagined by the member that they show and by no other: trajectories (B, 1, S), no spread.
 
-    Rows are dealt into one block for each member, as for the judge, and padded to the largest, which only grows: so
-    that buffers are seldom made anew.
+    Rows are dealt into one block for each member, as for the judge, and padded to about the largest: blocks shrink
+    late, so that buffers are seldom made anew.
     """
 
     def __init__(self, model: StateEnsemble, rows: int) -> None:
@@ -292,7 +292,7 @@ class FusedShown(FusedEnsemble):
         return replace(super()._outcome(), trajectories=torch.zeros(self.rows, 1, self._size))
 
     def _shape_judge(self, height: int) -> None:
-        if height > self._height:
+        if not self._height - 2 * _BLOCK < height <= self._height:
             super()._reserve(height)
             super()._shape_judge(height)
 
