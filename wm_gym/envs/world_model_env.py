@@ -33,7 +33,8 @@ class WorldModelEnv(gym.Env[Array, Array]):
     ``info["uncertainty"]`` is the expected normalised root mean square error of this observation against the physics
     under the same actions, accumulated since reset; the actual one stays below ``info["uncertainty_bound"]`` with
     probability 0.9 where the robot is the one that was recorded, acting as it did there. ``info["trusted"]`` is False
-    outside the calibrated horizon or the support of the recorded states and actions.
+    outside the calibrated horizon or the support of the recorded states and actions. Under ``uncertainty="omit"`` only
+    ``trusted`` is said, and a step costs one network's arithmetic instead of all members'.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012  (Gymnasium's own form)
