@@ -15,9 +15,9 @@ from wm_gym.config import REQUIRED, run_program
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.charts import shown_interval, write_figure
 from wm_gym.evaluation.identity import describe_machines, seeded_command
-from wm_gym.evaluation.learning import compare_learning, read_learner
+from wm_gym.evaluation.learning import Learner, compare_again, compare_learning, read_learner
 from wm_gym.evaluation.learning_chart import draw_learning
-from wm_gym.files import write_json
+from wm_gym.files import read_json, write_json
 
 
 @dataclass
@@ -28,7 +28,8 @@ class Settings:
         default=REQUIRED, metadata={"help": "folders of agents/train_rounds.py or agents/train_dyna.py"}
     )
     control: list[str] = field(
-        default=REQUIRED, metadata={"help": "folders of agents/train_agent.py world=physics measure_every=N"}
+        default=REQUIRED,
+        metadata={"help": "folders of agents/train_agent.py world=physics measure_every=N; or an earlier output's"},
     )
     output: str = field(default=REQUIRED, metadata={"help": "JSON file to write; the chart lies beside it, .svg"})
 
@@ -39,10 +40,20 @@ def main(settings: Settings) -> None:
         raise ConfigError(f"inside={settings.inside}, control={settings.control}: at least one folder each")
     if not settings.output.endswith(".json"):
         raise ConfigError(f"output={settings.output}: a file ending in .json is needed")
-    inside, control = ([read_learner(Path(folder)) for folder in side] for side in (settings.inside, settings.control))
-    values = compare_learning(inside, control)
-    values["commands"] = [seeded_command([(a.seed, a.command) for a in side]) for side in (inside, control)]
-    values["machine"] = describe_machines([learner.machine for learner in (*inside, *control)])
+    inside = [read_learner(Path(folder)) for folder in settings.inside]
+    earlier = Path(settings.control[0])
+    if earlier.suffix == ".json":
+        if len(settings.control) > 1:
+            raise ConfigError(f"control={settings.control}: one earlier output alone, or folders")
+        values, published = compare_again(inside, earlier), read_json(earlier)
+        values["commands"] = [_command(inside), published["commands"][1]]
+        machines = dict.fromkeys((describe_machines([learner.machine for learner in inside]), published["machine"]))
+        values["machine"] = "; ".join(machines)
+    else:
+        control = [read_learner(Path(folder)) for folder in settings.control]
+        values = compare_learning(inside, control)
+        values["commands"] = [_command(inside), _command(control)]
+        values["machine"] = describe_machines([learner.machine for learner in (*inside, *control)])
     path = Path(settings.output)
     write_json(path, values)
     write_figure(path.with_suffix(".svg"), draw_learning(values, values["task"]))
@@ -53,6 +64,10 @@ def main(settings: Settings) -> None:
     print(f"{'difference':<20}{shown_interval(values['minus_control'])}")
     print(f"{'imagined too much':<20}{shown_interval(values['excess'][-1])}")
     print(f"chart: {path.with_suffix('.svg')}\nresults: {path}")
+
+
+def _command(side: list[Learner]) -> str:
+    return seeded_command([(learner.seed, learner.command) for learner in side])
 
 
 if __name__ == "__main__":

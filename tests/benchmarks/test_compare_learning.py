@@ -41,6 +41,18 @@ def test_both_sides_are_compared_and_drawn(folders):
     assert (folders / "learning_arm.svg").read_text().startswith("<svg")
 
 
+def test_a_control_is_taken_over_from_an_earlier_comparison(folders):
+    first = run(f"inside=[{folders}/inside_0]", f"control=[{folders}/control]", f"output={folders}/learning_arm.json")
+    assert first.returncode == 0, first.stderr
+    again = run(
+        f"inside=[{folders}/inside_1]", f"control=[{folders}/learning_arm.json]", f"output={folders}/learning_x.json"
+    )
+    assert again.returncode == 0, again.stderr
+    one, other = (json.loads((folders / f"learning_{name}.json").read_text()) for name in ("arm", "x"))
+    assert other["control"] == one["control"] and other["commands"] == ["a.py", "b.py"]
+    assert other["machine"] == one["machine"] and other["minus_control"]["value"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -48,6 +60,8 @@ def test_both_sides_are_compared_and_drawn(folders):
         (["inside=[{0}/nobody]", "control=[{0}/control]"], "nobody"),
         (["inside=[{0}/inside_0]", "control=[{0}/control]", "output=a.txt"], "a.txt"),
         (["inside=[{0}/inside_0]", "control=[{0}/inside_1]"], "not SAC"),
+        (["inside=[{0}/inside_0]", "control=[{0}/control/result.json]"], "holds no comparison"),
+        (["inside=[{0}/inside_0]", "control=[a.json,b.json]"], "one earlier output alone"),
     ],
 )
 def test_bad_input_is_one_line(folders, arguments, named):

@@ -92,25 +92,59 @@ def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed
     }
 
 
+def compare_again(inside: Sequence[Learner], path: Path, seed: int = 0) -> dict[str, Any]:
+    """As :func:`compare_learning`, beside the control of an earlier comparison, which is taken over as it stands.
+
+    Raises:
+        DataError: the file holds no comparison of this robot with as many episodes, or as there.
+    """
+    published = read_json(path)
+    try:
+        task, control = str(published["task"]), dict(published["control"])
+        theirs = [np.asarray(learner["returns"], np.float64) for learner in control["seeds"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} holds no comparison ({error}): benchmarks/compare_learning.py writes such") from error
+    if others := sorted({learner.task for learner in inside} - {task}):
+        raise DataError(f"{path} is about {task}, and not {', '.join(others)}")
+    _check_inside(inside, theirs)
+    generator = np.random.default_rng(seed)
+    found = crossed_mean_intervals([learner.returns for learner in inside], theirs, generator)
+    return {
+        "task": task,
+        "inside": _side(inside, found[0], generator),
+        "control": control,
+        "minus_control": found[2].to_dict(),
+        "excess": _excess(inside, generator),
+    }
+
+
 def _check_sides(inside: Sequence[Learner], control: Sequence[Learner]) -> None:
-    for side in (inside, control):
-        seeds = [learner.seed for learner in side]
-        if len(set(seeds)) != len(seeds):
-            raise DataError(f"one side holds seeds {seeds}: each seed once")
-        for learner in side[1:]:
-            keys = learner.how.keys() | side[0].how.keys()
-            other = sorted(key for key in keys if learner.how.get(key) != side[0].how.get(key))
-            if other:
-                raise DataError(f"seeds {seeds[0]} and {learner.seed} of one side differ in {', '.join(other)}")
-        if not _shared_steps(side):
-            raise DataError(f"the seeds {seeds} of one side were never tried after the same number of steps")
-    if any("imagined" not in point for learner in inside for point in learner.curve):
-        raise DataError("inside: an agent that never imagined is among them; name it as control")
+    _check_alike(control)
     for learner in control:
         if (learner.how["world"], learner.how["algorithm"]) != ("physics", "sac"):
             raise DataError(f"control: seed {learner.seed} is {learner.how['algorithm']}, not SAC in the physics")
-    if len(sizes := sorted({len(learner.returns) for learner in (*inside, *control)})) > 1:
+    _check_inside(inside, [learner.returns for learner in control])
+
+
+def _check_inside(inside: Sequence[Learner], theirs: Sequence[FloatArray]) -> None:
+    _check_alike(inside)
+    if any("imagined" not in point for learner in inside for point in learner.curve):
+        raise DataError("inside: an agent that never imagined is among them; name it as control")
+    if len(sizes := sorted({len(returns) for returns in (*theirs, *(i.returns for i in inside))})) > 1:
         raise DataError(f"the agents were tried for {sizes} episodes: all must share their starts")
+
+
+def _check_alike(side: Sequence[Learner]) -> None:
+    seeds = [learner.seed for learner in side]
+    if len(set(seeds)) != len(seeds):
+        raise DataError(f"one side holds seeds {seeds}: each seed once")
+    for learner in side[1:]:
+        keys = learner.how.keys() | side[0].how.keys()
+        other = sorted(key for key in keys if learner.how.get(key) != side[0].how.get(key))
+        if other:
+            raise DataError(f"seeds {seeds[0]} and {learner.seed} of one side differ in {', '.join(other)}")
+    if not _shared_steps(side):
+        raise DataError(f"the seeds {seeds} of one side were never tried after the same number of steps")
 
 
 def _side(learners: Sequence[Learner], mean: Interval, generator: np.random.Generator) -> dict[str, Any]:
