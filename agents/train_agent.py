@@ -53,7 +53,7 @@ class AgentConfig:
     threads: int = field(default=0, metadata={"help": "torch threads; 0 leaves torch's own choice"})
     start: str = field(default="initial", metadata={"help": "imagination begins at initial or any recorded moments"})
     horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the task's episode limit"})
-    uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
+    uncertainty: str = field(default="report", metadata={"help": "report, penalize, truncate or omit"})
     penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
     normalize: bool = field(
         default=False, metadata={"help": "scale rewards: by the model's own, in the physics by running statistics"}

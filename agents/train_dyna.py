@@ -46,7 +46,7 @@ class Settings:
     climb: list[int] = field(default_factory=lambda: [0, 1], metadata={"help": "real steps between which it grows"})
     updates_per_step: int = field(default=4, metadata={"help": "SAC's gradient steps for each real step"})
     real_share: float = field(default=0.05, metadata={"help": "of every batch"})
-    uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
+    uncertainty: str = field(default="report", metadata={"help": "report, penalize, truncate or omit"})
     penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
     settings: dict[str, Any] = field(default_factory=dict, metadata={"help": "of SB3's SAC, replacing ours"})
     measure_every: int = field(default=5_000, metadata={"help": "real steps between two trials in both worlds"})

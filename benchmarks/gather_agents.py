@@ -74,7 +74,7 @@ def _method(result: dict[str, Any]) -> str:
     if result["world"] != "imagination":
         return f"{result['algorithm'].upper()} in MuJoCo"
     settings = result["settings"]
-    kept = {"report": "", "truncate": ", truncated", "penalize": f", penalized by {settings['penalty']:g}"}
+    kept = {"report": "", "omit": "", "truncate": ", truncated", "penalize": f", penalized by {settings['penalty']:g}"}
     share = settings.get("imitate_share", 1 / 3)
     best = f"the best {'third' if share == 1 / 3 else f'{share:.0%}'} of the logs"
     if result["steps"] == 0:

@@ -74,7 +74,7 @@ def main(settings: Settings) -> None:
             values["camera"] = measure_camera(seeing, rows, amounts.blocks, amounts.seconds, tell)
     values["mbrl"] = rival
     if values["mbrl"] != NOT_MEASURED:
-        for name, figure in zip(MBRL_MODES, values["compared"][2:], strict=False):
+        for name, figure in zip(MBRL_MODES, values["compared"][2:], strict=True):
             values["ratios"][f"mbrl-lib's ModelEnv, {name}"] = figure["median"] / values["mbrl"]["median"]
     write_throughput_chart(folder / "throughput.svg", values, trained.task.name)
     write_json(folder / "result.json", describe(settings, trained, amounts) | plain(values))
@@ -111,11 +111,11 @@ def describe(settings: Settings, trained: TrainedModel, amounts: Amounts) -> dic
 
 def show(values: Mapping[str, Any]) -> None:
     """Steps a second of everything, then the ratios, in which a figure below one is MuJoCo's win."""
-    print(f"\n{'world':<34}{'rows':>6}{'steps a second':>18}{'range':>24}")
+    print(f"\n{'world':<40}{'rows':>6}{'steps a second':>18}{'range':>24}")
     figures = [*values["batches"], *values["physics"], values["compared"][0], *values["compared"][2:]]
     for figure in [*figures, *([] if values["mbrl"] == NOT_MEASURED else [values["mbrl"]])]:
         spread = f"{figure['low']:,.0f} to {figure['high']:,.0f}"
-        print(f"{figure['name']:<34}{figure['rows']:>6}{figure['median']:>18,.0f}{spread:>24}")
+        print(f"{figure['name']:<40}{figure['rows']:>6}{figure['median']:>18,.0f}{spread:>24}")
     for name in ("mbrl", "envpool", "camera", "cuda"):
         if values[name] == NOT_MEASURED:
             print(f"{name:<34}{NOT_MEASURED:>24}")

@@ -34,7 +34,7 @@ class PlayConfig:
 
     start: str = field(default="initial", metadata={"help": "initial, or any recorded moment"})
     horizon: int | None = field(default=None, metadata={"help": "imagined steps; null: the episode limit"})
-    uncertainty: str = field(default="report", metadata={"help": "report, penalize or truncate"})
+    uncertainty: str = field(default="report", metadata={"help": "report, penalize, truncate or omit"})
     penalty: float = field(default=1.0, metadata={"help": "reward lost per unit of uncertainty under penalize"})
 
 

@@ -59,11 +59,13 @@ def test_rows_are_sorted_and_hold_what_the_agents_hold(tmp_path):
 
 def test_what_was_done_about_uncertainty_makes_another_method(tmp_path):
     folders = [agent(tmp_path / kind, uncertainty=kind) for kind in ("report", "penalize", "truncate")]
+    folders.append(agent(tmp_path / "omitting", uncertainty="omit", seed=1))
     folders.append(agent(tmp_path / "imitating", uncertainty="penalize", imitate="logs"))
     done = gather(f"agents=[{','.join(map(str, folders))}]", f"output={tmp_path / 'table.json'}")
     assert done.returncode == 0, done.stderr
     methods = [row["method"] for row in json.loads((tmp_path / "table.json").read_text())["rows"]]
     assert methods == [
+        "PPO in imagination",
         "PPO in imagination",
         "PPO in imagination, begun as the best third of the logs, penalized by 0.5",
         *(f"PPO in imagination, {how}" for how in ("penalized by 0.5", "truncated")),

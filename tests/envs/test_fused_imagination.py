@@ -13,10 +13,11 @@ from wm_gym.envs.fused_imagination import FusedImagination, can_be_fused, imagin
 from wm_gym.envs.imagination import SAID, Transition
 from wm_gym.errors import ConfigError, ObservationError
 from wm_gym.models import TrainedModel, load_model
+from wm_gym.models.fused_ensemble import FusedShown
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.models.trained import StartStates
 from wm_gym.models.trust import Calibration, Support
-from wm_gym.types import BoxSpec, Episode, ObservationMap, TaskSpec
+from wm_gym.types import BoxSpec, Episode, LatentState, ObservationMap, TaskSpec
 
 SIZE, ACTIONS, ROWS = 10, 2, 37
 KINDS = {
@@ -153,6 +154,58 @@ def test_what_can_be_omitted(point_mass):
     assert np.array_equal(one.step(push)[0], twin.step(push)[0])
 
 
+def test_a_state_of_other_rules_is_taken_over_or_refused():
+    trained, push = trained_on(ObservationMap()), torch.ones(ROWS, ACTIONS)
+    full, shown = (FusedImagination(trained, ImaginationConfig(uncertainty=mode)) for mode in ("report", "omit"))
+    state, _ = full.step(full.begin(torch.arange(ROWS)), push)
+    following, wanted = full.step(state, push)
+    with pytest.raises(ObservationError, match="other rules"):
+        shown.step(state, push)
+    _, found = shown.step(shown.adopt(state), push)
+    assert_same(wanted, found, ["observation", "reward", "terminated", "truncated", "trusted"], "")
+    kept, _ = shown.step(shown.adopt(following), push)
+    for world in (full, Imagination(trained)):
+        with pytest.raises(ObservationError, match="cannot tell how far members disagree"):
+            world.adopt(kept)
+    with pytest.raises(ObservationError, match="other rules"):
+        full.step(kept, push)
+
+
+def test_another_ensembles_state_changes_nothing():
+    trained = trained_on(ObservationMap())
+    env = WorldModelVectorEnv(4, trained, uncertainty="omit")
+    env.reset(seed=0)
+    push = np.zeros((4, ACTIONS), np.float32)
+    env.step(push)
+    own = env.get_state()
+    foreign = replace(own, latent=LatentState({**own.latent.values, "member": torch.tensor([0, 1, 6, 2])}))
+    env.set_state(foreign)
+    for _ in range(2):
+        with pytest.raises(ObservationError, match="shows member 6 of 3"):
+            env.step(push)
+
+
+def test_blocks_that_grow_and_shrink_hold_every_row():
+    trained, rows = trained_on(ObservationMap(angles=(1,))), 300
+    model, fused = trained.model, FusedShown(trained.model, rows)
+    generator = torch.Generator().manual_seed(0)
+    state = trained.starts.any[torch.randint(len(trained.starts.any), (rows,), generator=generator)]
+    zero = torch.zeros(rows)
+    heights = []
+    for skew in (0.0, 0.95, 0.0, 0.6, 0.0):
+        member = torch.randint(3, (rows,), generator=generator)
+        member[torch.rand(rows, generator=generator) < skew] = 1
+        latent = {"trajectories": state, "member": member, "reward": zero, "continuation": zero, "spread": zero}
+        noise, push = torch.rand(rows, SIZE, generator=generator), torch.randn(rows, ACTIONS, generator=generator)
+        wanted = model.imagine(LatentState(latent), push, noise)
+        found = fused.advance(state, member, push, noise)
+        heights.append(fused._height)
+        for name, value in (("trajectories", found.trajectories), ("reward", found.reward)):
+            torch.testing.assert_close(value, wanted[name], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found.state, model.predict(wanted).state, rtol=1e-5, atol=1e-5)
+    assert heights[1] > heights[0] + 100 and heights[2] < heights[1] - 100
+
+
 @pytest.mark.parametrize("rows", [1, 2, 300])
 @pytest.mark.parametrize("model", ["reacher", "hopper"])
 @pytest.mark.parametrize("mode", ["report", "omit"])
@@ -231,9 +284,10 @@ def test_a_state_of_the_mean_goes_on_in_a_sampled_world():
     assert np.allclose(sampled.step(push)[0], wanted.observation[0], atol=1e-5)
 
 
-def test_arrays_are_never_written_again_and_a_copy_goes_on_alone():
+@pytest.mark.parametrize("mode", ["report", "omit"])
+def test_arrays_are_never_written_again_and_a_copy_goes_on_alone(mode):
     trained = trained_on(ObservationMap(angles=(1,)))
-    env = WorldModelVectorEnv(8, trained)
+    env = WorldModelVectorEnv(8, trained, uncertainty=mode)
     env.reset(seed=0)
     push = np.ones((8, ACTIONS), np.float32)
     kept = [env.step(push)[0] for _ in range(3)]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState, Transition, as_said
 from wm_gym.envs.noise import RowNoise, Stream
+from wm_gym.errors import ObservationError
 from wm_gym.models import TrainedModel
 from wm_gym.models.fused_ensemble import FusedEnsemble, FusedShown
 from wm_gym.models.members import MEAN
@@ -56,6 +57,7 @@ class FusedImagination(Imagination):
     def __init__(self, trained: TrainedModel, config: ImaginationConfig | None = None) -> None:
         super().__init__(trained, config)
         sampled = not self.config.deterministic
+        self._carried = 1 if self.config.uncertainty == "omit" else self.model.shape.members
         self._samples = sampled and bool(self.model.temperature > 0)
         self._ends = bool(self.model.normalizer.terminates)
         self._step_noise = RowNoise({Stream.DYNAMICS: self.model.noise_size, Stream.TERMINATION: 1})
@@ -76,12 +78,11 @@ class FusedImagination(Imagination):
         drawn = self._start_noise.draw(seeds.numpy(), episodes.numpy())
         index = torch.from_numpy((drawn[:, 0].astype(np.float64) * len(self._starts)).astype(np.int64))
         members, rows = self.model.shape.members, len(seeds)
-        carried = 1 if self.config.uncertainty == "omit" else members
         member = torch.full((rows,), MEAN)
         if not self.config.deterministic:
             member = torch.from_numpy((drawn[:, 1] * np.float32(members)).astype(np.int64)).clamp_(max=members - 1)
         latent = {
-            "trajectories": self._starts[index].expand(-1, carried, -1).contiguous(),
+            "trajectories": self._starts[index].expand(-1, self._carried, -1).contiguous(),
             "member": member,
             "reward": torch.zeros(rows),
             "continuation": torch.ones(rows),
@@ -100,6 +101,8 @@ class FusedImagination(Imagination):
     def step(self, state: RolloutState, action: Tensor) -> tuple[RolloutState, Transition]:
         """As :meth:`Imagination.step`, but that the state returned is written again by the next step but one."""
         config, rows, member = self.config, len(state.seeds), state.latent["member"]
+        if state.latent["trajectories"].shape[1] != self._carried:
+            raise ObservationError("a state of an imagination with other rules: give it to adopt() first")
         if not config.deterministic and bool((member < 0).any()):
             return super().step(state, action)  # rows that show the mean, from a state of a deterministic imagination
         if self._ensemble is None or self._ensemble.rows != rows:
@@ -123,7 +126,8 @@ class FusedImagination(Imagination):
         prediction = Prediction(said.reward, said.continuation, said.spread, said.state)
         reward = self._reward(state.observation, action, observation, prediction)
         reward = torch.where(invalid, torch.minimum(reward, self.model.normalizer.reward_range[0]), reward)
-        if config.uncertainty == "penalize" and uncertainty is not None:
+        if config.uncertainty == "penalize":
+            assert uncertainty is not None
             reward = reward - config.penalty * uncertainty
         if config.termination_fn is not None or config.deterministic:
             terminated = self._terminated(state.observation, action, observation, prediction, state)

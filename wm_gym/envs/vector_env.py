@@ -21,7 +21,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class WorldModelVectorEnv(VectorEnv[Array, Array, Array]):
     """N learned worlds side by side. A row that ends begins anew in the same step (``AutoresetMode.SAME_STEP``).
 
-    ``info`` holds arrays (N,): ``uncertainty``, ``uncertainty_bound`` and ``trusted`` of the observations beside them.
+    ``info`` holds arrays (N,): ``uncertainty``, ``uncertainty_bound`` and ``trusted`` of the observations beside them,
+    under ``uncertainty="omit"`` the last alone.
     In a step in which rows end, ``final_obs`` (N,) holds their last observations (None elsewhere) and ``final_info``
     their infos as arrays, ``invalid`` (the bounds were left) among them; ``_final_obs`` and ``_final_info`` (N,) say
     which rows they are.

@@ -34,7 +34,7 @@ class WorldModelEnv(gym.Env[Array, Array]):
     under the same actions, accumulated since reset; the actual one stays below ``info["uncertainty_bound"]`` with
     probability 0.9 where the robot is the one that was recorded, acting as it did there. ``info["trusted"]`` is False
     outside the calibrated horizon or the support of the recorded states and actions. Under ``uncertainty="omit"`` only
-    ``trusted`` is said, and a step costs one network's arithmetic instead of all members'.
+    ``trusted`` is said.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012  (Gymnasium's own form)
@@ -77,7 +77,7 @@ class WorldModelEnv(gym.Env[Array, Array]):
 
         Returns:
             The observation, (S,) float32, (H, W, 3) uint8 or (D,) float32 by ``obs_type``, and info with
-            ``uncertainty``, ``uncertainty_bound`` and ``trusted``.
+            ``uncertainty``, ``uncertainty_bound`` and ``trusted``, as above.
         """
         super().reset(seed=seed)
         observation, said = self._rollouts.reset(None if seed is None else [seed], options)

@@ -27,8 +27,6 @@ from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 
 Plain = dict[str, Any]
 Progress = Callable[[str], None]
-OMITTED = "gym.make_vec, omit"
-"""The name of the runner that reports no uncertainty."""
 
 
 @dataclass

@@ -19,6 +19,7 @@ from wm_gym.envs.fused_imagination import unread
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation import throughput, throughput_physics
+from wm_gym.evaluation.tables.throughput import OMITTED
 from wm_gym.evaluation.throughput import Plain, Progress, Runner, time_in_turn
 from wm_gym.models import TrainedModel
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
@@ -94,7 +95,6 @@ def measure_throughput(trained: TrainedModel, amounts: Amounts, threads: int, te
     for name, mode in MBRL_MODES.items():
         timed = f"gym.make_vec, {name}"
         compared.append(partial(throughput.vector_runner, resized, amounts.most, timed, uncertainty=mode))
-    compared.append(partial(throughput.vector_runner, trained, amounts.most, throughput.OMITTED, uncertainty="omit"))
     found["compared"] = time_in_turn(compared, amounts.blocks, amounts.seconds, tell)
     found["envpool"] = "measured" if throughput_physics.in_envpool(task) else NOT_MEASURED
     found["cuda"] = measure_cuda(trained, amounts, tell)
@@ -121,6 +121,7 @@ def measure_batches(trained: TrainedModel, amounts: Amounts, threads: int, tell:
     for rows in amounts.rows:
         makers: list[Callable[[], Runner]] = [partial(throughput.gym_runner, trained)] if rows == 1 else []
         makers.append(partial(throughput.vector_runner, trained, rows))
+        makers.append(partial(throughput.vector_runner, trained, rows, OMITTED, uncertainty="omit"))
         makers.append(partial(throughput.sb3_runner, trained, rows))
         makers += throughput_physics.physics_makers(trained.task, rows, threads)
         found += time_in_turn(makers, amounts.blocks, amounts.seconds, tell)
@@ -220,7 +221,7 @@ def ratios(found: Plain, most: int) -> Plain:
         "MuJoCo, make_vec at its best": ours / gymnasium,
         "PPO, MuJoCo at its best": best["imagination"] / best["MuJoCo, SubprocVecEnv"],
     }
-    omitted = found["compared"][-1]["median"]
+    omitted = batches[(OMITTED, most)]
     told |= {
         "mujoco.rollout, uncertainty omitted": omitted / batches[("mujoco.rollout", most)],
         "MuJoCo, make_vec at its best, uncertainty omitted": omitted / gymnasium,

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wm_gym.errors import ObservationError
 from wm_gym.models.members import MEAN
 from wm_gym.models.state_ensemble import LOG_VARIANCE, EnsembleMLP, StateEnsemble
 
@@ -203,8 +204,9 @@ class FusedEnsemble:
         """Give every row a place in the block of the member that it shows."""
         if torch.equal(member, self._dealt):
             return
-        self._dealt.copy_(member)
         counts = torch.bincount(member, minlength=self._members)
+        if len(counts) > self._members:
+            raise ObservationError(f"a row shows member {len(counts) - 1} of {self._members}: another model's state")
         self._shape_judge(min(-(-int(counts.max()) // _BLOCK) * _BLOCK, self.rows))
         order, number = torch.argsort(member, stable=True), torch.arange(self.rows)
         first = torch.arange(self._members) * self._height - (counts.cumsum(0) - counts)
@@ -213,6 +215,8 @@ class FusedEnsemble:
         self._own = member * self.rows + number  # of each row, among all trajectories
         self._filled_by = torch.zeros(self._members * self._height, dtype=torch.int64)
         self._filled_by[self._places] = self._own
+        self._filled_rows = self._filled_by % self.rows
+        self._dealt.copy_(member)
 
     def _shape_judge(self, height: int) -> None:
         """Views of the judge's buffers as blocks (M, height, ...)."""
@@ -271,10 +275,9 @@ class FusedShown(FusedEnsemble):
         first, second = self._outcomes
         outcome = second if trajectories.data_ptr() == first.trajectories.data_ptr() else first
         self._deal(member)
-        source = self._filled_by % self.rows
 
         def blocks(values: Tensor) -> Tensor:
-            return values.index_select(0, source).view(self._members, self._height, -1)
+            return values.index_select(0, self._filled_rows).view(self._members, self._height, -1)
 
         self._propagate(
             blocks(trajectories[:, 0]), blocks(action), None if noise is None else blocks(noise), self._after

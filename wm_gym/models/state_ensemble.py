@@ -56,6 +56,7 @@ class StateEnsemble(WorldModel):
     """
 
     family: ClassVar[str] = "state_ensemble"
+    can_omit: ClassVar[bool] = True
     temperature: Tensor
     """Scalar: the share of the predicted standard deviation that imagination samples; see ``temperature.py``."""
     linear: Tensor

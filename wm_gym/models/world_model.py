@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from wm_gym.errors import ConfigError, ModelError
+from wm_gym.errors import ModelError
 from wm_gym.models.normalization import Normalizer
 from wm_gym.types import CameraSpec, LatentState, Observation, Prediction, Segment, TaskSpec
 
@@ -63,6 +63,8 @@ class WorldModel(Trainable):
     """Recorded steps to observe before imagining from amid an episode; 0 where one observation is enough."""
     cameras: tuple[CameraSpec, ...] = ()
     """What :meth:`draw` shows; empty for a model without pictures."""
+    can_omit: ClassVar[bool] = False
+    """Whether a row can be imagined by the one belief that it shows, at a part of the cost and without a spread."""
     normalizer: Normalizer
     """Scales, ranges and bounds of the training data."""
 
@@ -102,12 +104,8 @@ class WorldModel(Trainable):
         """
 
     def keep_shown(self, latent: LatentState) -> LatentState:
-        """Let go of all beliefs but the one that each row shows, for who does not ask how far they disagree.
-
-        Raises:
-            ConfigError: models of this family carry all of them.
-        """
-        raise ConfigError(f"uncertainty='omit': a model of family {self.family!r} offers report, penalize, truncate")
+        """Let go of all beliefs but the one that each row shows; only where :attr:`can_omit` says so."""
+        raise ModelError(f"a model of family {self.family!r} carries all its beliefs")
 
     @abstractmethod
     def imagine(self, latent: LatentState, action: Tensor, noise: Tensor | None = None) -> LatentState:

@@ -53,7 +53,7 @@ class LearnConfig:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the algorithm that replace ours."""
     imagination: Mapping[str, Any] = field(default_factory=dict)
-    """Keyword arguments of ``WorldModel-v0``."""
+    """Keyword arguments of ``WorldModel-v0``; what would only be reported is omitted, as nobody reads it here."""
     normalize: bool = False
     """Scale what the agent learns from: in the physics observations and rewards, by running statistics (SB3's
     ``VecNormalize``); in imagination, where the model scales observations anyway, the rewards, see

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from wm_gym.evaluation.tables.result_files import made_by, read_each
-from wm_gym.evaluation.throughput import OMITTED
+
+OMITTED = "gym.make_vec, omit"
+"""The name of the runner that reports no uncertainty."""
 
 
 def render_throughput(results: Path) -> str:
@@ -52,7 +54,7 @@ def _camera_line(found: Any) -> str:
 
 def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
     ours, latency, ratios = content["compared"][0], content["latency"], content["ratios"]
-    omitted = [figure["median"] for figure in content["compared"][1:] if figure["name"] == OMITTED]
+    omitted = [f["median"] for f in content["batches"] if (f["name"], f["rows"]) == (OMITTED, ours["rows"])]
     best = {
         side: max(figure["rate"] for figure in content["learning"] if (figure["world"] == "imagination") == side)
         for side in (True, False)
