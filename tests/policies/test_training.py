@@ -8,6 +8,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from wm_gym.errors import ConfigError
+from wm_gym.models import load_model
 from wm_gym.policies import training
 from wm_gym.policies.learners import build_learner, export_policy
 from wm_gym.policies.resume import restore_learner, save_learner
@@ -48,10 +49,11 @@ def config(algorithm, **changes):
     return LearnConfig(**(values | changes))
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
-def test_an_interrupted_training_ends_with_the_same_policy(point_mass, tmp_path, monkeypatch, algorithm):
+@pytest.mark.parametrize(("algorithm", "model"), [("ppo", None), ("sac", None), ("ppo", "reacher")])
+def test_an_interrupted_training_ends_with_the_same_policy(point_mass, tmp_path, monkeypatch, algorithm, model):
+    trained = load_model(model) if model else point_mass  # of a shipped one, the shown members alone are imagined
     monkeypatch.setattr(training, "_SAVE_EVERY", 0.0)
-    whole = learn(config(algorithm), point_mass.task, point_mass, tmp_path / "whole")
+    whole = learn(config(algorithm), trained.task, trained, tmp_path / "whole")
 
     saves = []
     original = training._Keeper.save
@@ -64,17 +66,17 @@ def test_an_interrupted_training_ends_with_the_same_policy(point_mass, tmp_path,
 
     monkeypatch.setattr(training._Keeper, "save", save_and_stop)
     with pytest.raises(InterruptedTrainingError):
-        learn(config(algorithm), point_mass.task, point_mass, tmp_path / "part")
+        learn(config(algorithm), trained.task, trained, tmp_path / "part")
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002  what another process would have found
     monkeypatch.setattr(training._Keeper, "save", original)
-    resumed = learn(config(algorithm), point_mass.task, point_mass, tmp_path / "part")
+    resumed = learn(config(algorithm), trained.task, trained, tmp_path / "part")
     assert saves[-1] == 160
     for name, value in whole.policy.tensors.items():
         assert torch.equal(value, resumed.policy.tensors[name]), name
     assert resumed.steps == whole.steps == 320
     assert torch.equal(  # and the folder, still there, gives the same again without training
-        learn(config(algorithm), point_mass.task, point_mass, tmp_path / "part").policy.tensors["bias.0"],
+        learn(config(algorithm), trained.task, trained, tmp_path / "part").policy.tensors["bias.0"],
         whole.policy.tensors["bias.0"],
     )
 
