@@ -1,4 +1,4 @@
-"""The policies behind the README's learning curves: each earns in MuJoCo what its table says."""
+"""The policies behind the README's learning curves, and controls that wait for theirs: each earns what is said."""
 
 import json
 from dataclasses import replace
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wm_gym.evaluation.actors import PolicyActor
+from wm_gym.evaluation.learning import read_learner
 from wm_gym.evaluation.returns import FIRST_SEED
 from wm_gym.evaluation.rollouts import episode_returns, physical_episodes
 from wm_gym.physics.tasks import make_physics, task_spec
@@ -15,23 +16,35 @@ from wm_gym.policies import load_policy
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 LEARNT = [
-    (content["task"], row)
+    (path.stem.removeprefix("learning_"), content["task"], row)
     for path in sorted((BENCHMARKS / "results").glob("learning_*.json"))
     for content in [json.loads(path.read_text(encoding="utf-8"))]
     for row in content["inside"]["seeds"]
 ]
+CONTROLS = sorted((BENCHMARKS / "controls").glob("*/*"))
 
 
-@pytest.mark.parametrize(("name", "row"), LEARNT, ids=[f"{name}-{row['seed']}" for name, row in LEARNT])
-def test_a_policy_earns_what_its_table_says(name, row):
-    task = replace(task_spec(name), cameras=())
-    actor = PolicyActor(load_policy(BENCHMARKS / "policies" / name / str(row["seed"])), task.action_space)
+@pytest.mark.parametrize(("name", "robot", "row"), LEARNT, ids=[f"{name}-{row['seed']}" for name, _, row in LEARNT])
+def test_a_policy_earns_what_its_table_says(name, robot, row):
+    earns(BENCHMARKS / "policies" / name / str(row["seed"]), robot, row["returns"][:2])
+
+
+@pytest.mark.parametrize("folder", CONTROLS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_a_control_earns_what_it_says(folder):
+    said = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    earns(folder / "policy", folder.parent.name, said["trial"]["sac"]["physical_returns"][:2])
+    assert read_learner(folder).seed == int(folder.name)
+
+
+def earns(folder, robot, returns):
+    task = replace(task_spec(robot), cameras=())
+    actor = PolicyActor(load_policy(folder), task.action_space)
     env = make_physics(task)
     found = episode_returns(physical_episodes(env, actor, [FIRST_SEED, FIRST_SEED + 1], task.control_dt, "ppo"))
     env.close()
-    np.testing.assert_allclose(found, row["returns"][:2], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found, returns, rtol=1e-3, atol=1e-3)
 
 
 def test_every_policy_stands_in_a_table():
     kept = {(path.parent.name, path.name) for path in (BENCHMARKS / "policies").glob("*/*")}
-    assert kept == {(name, str(row["seed"])) for name, row in LEARNT}
+    assert kept == {(name, str(row["seed"])) for name, _, row in LEARNT}
