@@ -26,7 +26,7 @@ from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.frames import cache_frames
 from wm_gym.data.segments import split_episodes
 from wm_gym.data.writer import DatasetWriter
-from wm_gym.envs.imagination import ImaginationConfig
+from wm_gym.envs.imagination_config import ImaginationConfig
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.evaluation.returns import FIRST_SEED

@@ -23,7 +23,7 @@ from wm_gym.config import REQUIRED, PlayConfig, claim_output, run_program
 from wm_gym.data.episodes import open_dataset
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.envs import WorldModelVectorEnv
-from wm_gym.envs.imagination import ImaginationConfig
+from wm_gym.envs.imagination_config import ImaginationConfig
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.actors import PolicyActor
 from wm_gym.evaluation.charts import write_figure

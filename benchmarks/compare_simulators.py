@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from wm_gym.config import REQUIRED, PlayConfig, run_program
-from wm_gym.envs.imagination import ImaginationConfig
+from wm_gym.envs.imagination_config import ImaginationConfig
 from wm_gym.errors import ConfigError, DataError
 from wm_gym.evaluation.charts import shown, shown_interval
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wm_gym.envs import Imagination, ImaginationConfig, WorldModelEnv, WorldModelVectorEnv
-from wm_gym.envs.fused_imagination import FusedImagination, can_be_fused, imagination_of, unread
+from wm_gym.envs.fused_imagination import FusedImagination, can_be_fused, imagination_of, without_reports
 from wm_gym.envs.imagination import SAID, Transition
 from wm_gym.errors import ConfigError, ObservationError
 from wm_gym.models import TrainedModel, load_model
@@ -333,7 +333,7 @@ def test_what_is_not_fused(point_mass):
 
 def test_who_reads_no_info_pays_for_none(point_mass):
     trained = trained_on(ObservationMap())
-    assert unread(trained, {"start": "any"}) == {"start": "any", "uncertainty": "omit"}
+    assert without_reports(trained, {"start": "any"}) == {"start": "any", "uncertainty": "omit"}
     for asked in ({"uncertainty": "penalize"}, {"deterministic": True}):
-        assert unread(trained, asked) == asked
-    assert unread(point_mass, {}) == {}  # of another family
+        assert without_reports(trained, asked) == asked
+    assert without_reports(point_mass, {}) == {}  # of another family

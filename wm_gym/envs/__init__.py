@@ -1,6 +1,7 @@
 """Imagined worlds behind the interfaces of Gymnasium and stable-baselines3 (the latter in ``wm_gym.envs.sb3``)."""
 
-from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState
+from wm_gym.envs.imagination import Imagination, RolloutState
+from wm_gym.envs.imagination_config import ImaginationConfig
 from wm_gym.envs.latent_observation import LatentObservation
 from wm_gym.envs.safety_gate import SafetyGate
 from wm_gym.envs.surprise import GateCalibration

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wm_gym.envs.imagination import Imagination, ImaginationConfig, RolloutState, Transition, as_said
+from wm_gym.envs.imagination import Imagination, RolloutState, Transition, as_said
+from wm_gym.envs.imagination_config import ImaginationConfig
 from wm_gym.envs.noise import RowNoise, Stream
 from wm_gym.errors import ObservationError
 from wm_gym.models import TrainedModel
@@ -34,7 +35,7 @@ def imagination_of(trained: TrainedModel, config: ImaginationConfig) -> Imaginat
     return (FusedImagination if can_be_fused(trained) else Imagination)(trained, config)
 
 
-def unread(trained: TrainedModel, settings: Mapping[str, Any]) -> dict[str, Any]:
+def without_reports(trained: TrainedModel, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The same keywords of ``WorldModel-v0`` for who never looks at ``info``: what is only reported is omitted."""
     reports = settings.get("uncertainty", "report") == "report" and not settings.get("deterministic", False)
     return {**settings, "uncertainty": "omit"} if reports and can_be_fused(trained) else dict(settings)

@@ -12,7 +12,8 @@ import torch
 
 from wm_gym.envs.frames import frame_context
 from wm_gym.envs.fused_imagination import imagination_of
-from wm_gym.envs.imagination import SAID, ImaginationConfig, RolloutState, Transition
+from wm_gym.envs.imagination import SAID, RolloutState, Transition
+from wm_gym.envs.imagination_config import ImaginationConfig
 from wm_gym.envs.spaces import batched_actions, box, observation_box, start_context
 from wm_gym.errors import ConfigError, KeywordError, ObservationError
 from wm_gym.models import TrainedModel, load_model

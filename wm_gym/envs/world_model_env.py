@@ -53,7 +53,7 @@ class WorldModelEnv(gym.Env[Array, Array]):
             render_mode: None or ``rgb_array``.
             device: where the model runs.
             **settings: obs_type, camera, horizon, start, deterministic, uncertainty, penalty, reward_fn,
-                termination_fn; see :class:`~wm_gym.envs.imagination.ImaginationConfig`.
+                termination_fn; see :class:`~wm_gym.envs.imagination_config.ImaginationConfig`.
 
         Raises:
             ModelError: the model does not exist or is damaged.

@@ -15,7 +15,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from wm_gym.envs.fused_imagination import unread
+from wm_gym.envs.fused_imagination import without_reports
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation import throughput, throughput_physics
@@ -194,7 +194,7 @@ def measure_learning(trained: TrainedModel, amounts: Amounts, threads: int, tell
 
 def _learning_envs(world: str, trained: TrainedModel, task: TaskSpec, rows: int) -> VecEnv:
     if world == "imagination":
-        return WorldModelVecEnv(trained, rows, seed=0, **unread(trained, {}))  # as agents are trained
+        return WorldModelVecEnv(trained, rows, seed=0, **without_reports(trained, {}))  # as agents are trained
     if rows == 1:
         return DummyVecEnv([partial(_physical, task)])
     with warnings.catch_warnings():

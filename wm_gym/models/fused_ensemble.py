@@ -77,7 +77,7 @@ class FusedEnsemble:
         self._dealt, self._height = torch.full((rows,), MEAN), 0
         self._outcomes = [self._outcome() for _ in range(2)]  # one is read while the other is written
         if not sampled:
-            self._shape_judge(rows)
+            self._shape_blocks(rows)
 
     def advance(self, trajectories: Tensor, member: Tensor, action: Tensor, noise: Tensor | None) -> Outcome:
         """Take one step. What is returned is written again by the next call but one.
@@ -98,8 +98,7 @@ class FusedEnsemble:
             torch.set_num_threads(threads)
 
     def _advance(self, trajectories: Tensor, member: Tensor, action: Tensor, noise: Tensor | None) -> Outcome:
-        first, second = self._outcomes
-        outcome = second if trajectories.data_ptr() == first.trajectories.data_ptr() else first
+        outcome = self._free_outcome(trajectories)
         following = outcome.trajectories.transpose(0, 1)
         self._propagate(trajectories.transpose(0, 1), action, noise, following)
         self._measure_spread(following, outcome.spread)
@@ -111,6 +110,11 @@ class FusedEnsemble:
         self._project(outcome.state)
         self._judge(following, outcome)
         return outcome
+
+    def _free_outcome(self, trajectories: Tensor) -> Outcome:
+        """The one that is not being read."""
+        first, second = self._outcomes
+        return second if trajectories.data_ptr() == first.trajectories.data_ptr() else first
 
     def _fold(self, model: StateEnsemble) -> None:
         """Take the weights, with the scales in them."""
@@ -200,14 +204,14 @@ class FusedEnsemble:
         torch.sum(self._change, 0, out=self._squares)
         torch.mv(self._squares, self._error_weight, out=spread).sqrt_()
 
-    def _deal(self, member: Tensor) -> None:
-        """Give every row a place in the block of the member that it shows."""
+    def _deal(self, member: Tensor) -> bool:
+        """Give every row a place in the block of the member that it shows; False where they have theirs already."""
         if torch.equal(member, self._dealt):
-            return
+            return False
         counts = torch.bincount(member, minlength=self._members)
         if len(counts) > self._members:
             raise ObservationError(f"a row shows member {len(counts) - 1} of {self._members}: another model's state")
-        self._shape_judge(min(-(-int(counts.max()) // _BLOCK) * _BLOCK, self.rows))
+        self._shape_blocks(min(-(-int(counts.max()) // _BLOCK) * _BLOCK, self.rows))
         order, number = torch.argsort(member, stable=True), torch.arange(self.rows)
         first = torch.arange(self._members) * self._height - (counts.cumsum(0) - counts)
         self._places = torch.empty_like(member)  # of each row, among the blocks
@@ -215,10 +219,10 @@ class FusedEnsemble:
         self._own = member * self.rows + number  # of each row, among all trajectories
         self._filled_by = torch.zeros(self._members * self._height, dtype=torch.int64)
         self._filled_by[self._places] = self._own
-        self._filled_rows = self._filled_by % self.rows
-        self._dealt.copy_(member)
+        self._dealt.copy_(member)  # last: what failed on the way is not held to be done
+        return True
 
-    def _shape_judge(self, height: int) -> None:
+    def _shape_blocks(self, height: int) -> None:
         """Views of the judge's buffers as blocks (M, height, ...)."""
         if height != self._height:
             self._height, members = height, self._members
@@ -272,8 +276,7 @@ class FusedShown(FusedEnsemble):
         super().__init__(model, rows, sampled=True)
 
     def _advance(self, trajectories: Tensor, member: Tensor, action: Tensor, noise: Tensor | None) -> Outcome:
-        first, second = self._outcomes
-        outcome = second if trajectories.data_ptr() == first.trajectories.data_ptr() else first
+        outcome = self._free_outcome(trajectories)
         self._deal(member)
 
         def blocks(values: Tensor) -> Tensor:
@@ -288,16 +291,22 @@ class FusedShown(FusedEnsemble):
         self._rule(self._ask(self._inputs, self._after).index_select(0, self._places), outcome)
         return outcome
 
+    def _deal(self, member: Tensor) -> bool:
+        dealt = super()._deal(member)
+        if dealt:
+            self._filled_rows = self._filled_by % self.rows  # the row in each place, whatever its member
+        return dealt
+
     def _reserve(self, rows: int) -> None:
         super()._reserve(min(_BLOCK, rows))
 
     def _outcome(self) -> Outcome:
         return replace(super()._outcome(), trajectories=torch.zeros(self.rows, 1, self._size))
 
-    def _shape_judge(self, height: int) -> None:
+    def _shape_blocks(self, height: int) -> None:
         if not self._height - 2 * _BLOCK < height <= self._height:
             super()._reserve(height)
-            super()._shape_judge(height)
+            super()._shape_blocks(height)
 
 
 def _scaled_layers(network: EnsembleMLP, scale: Tensor) -> list[tuple[Tensor, Tensor]]:

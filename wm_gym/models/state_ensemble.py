@@ -128,6 +128,10 @@ class StateEnsemble(WorldModel):
             {**latent.values, "member": draw_members(noise, len(member), self.shape.members, member.device)}
         )
 
+    def carries_all(self, latent: LatentState) -> bool:
+        """Whether the trajectories of all members are there."""
+        return latent["trajectories"].shape[1] > 1
+
     def keep_shown(self, latent: LatentState) -> LatentState:
         """Carry the shown trajectory alone: (B, 1, S)."""
         return LatentState({**latent.values, "trajectories": self._shown(latent).unsqueeze(1)})
@@ -135,7 +139,7 @@ class StateEnsemble(WorldModel):
     def imagine(self, latent: LatentState, action: Tensor, noise: Tensor | None = None) -> LatentState:
         """Advance every member's own trajectory by one step, all with the same noise."""
         members = self.shape.members
-        if latent["trajectories"].shape[1] == 1:  # the reference of what ``FusedShown`` asks each row's member alone
+        if not self.carries_all(latent):  # the reference of what ``FusedShown`` asks each row's member alone
             everywhere = latent["trajectories"].expand(-1, members, -1)
             told = self.keep_shown(
                 self.imagine(LatentState({**latent.values, "trajectories": everywhere}), action, noise)
@@ -198,11 +202,10 @@ class StateEnsemble(WorldModel):
         parts = {"dynamics": dynamics, "reward": reward, "termination": termination, "likelihood": likelihood}
         return Loss(total, {name: value.detach() for name, value in parts.items()})
 
-    @staticmethod
-    def _shown(latent: LatentState) -> Tensor:
+    def _shown(self, latent: LatentState) -> Tensor:
         """(B, S) of the row's member, or the mean of all."""
         carried = latent["trajectories"]
-        return carried[:, 0] if carried.shape[1] == 1 else show_member(carried, latent["member"])
+        return show_member(carried, latent["member"]) if self.carries_all(latent) else carried[:, 0]
 
     def _weight(self) -> Tensor:
         """(S,) of a squared error in deviations of the change: half as it is, half as a share of the state's deviation.

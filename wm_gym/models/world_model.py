@@ -103,6 +103,10 @@ class WorldModel(Trainable):
             noise: (B, noise_size) uniform in (0, 1); None for the mean of all beliefs.
         """
 
+    def carries_all(self, latent: LatentState) -> bool:
+        """Whether all beliefs are there, and so can disagree; False after :meth:`keep_shown`."""
+        return True
+
     def keep_shown(self, latent: LatentState) -> LatentState:
         """Let go of all beliefs but the one that each row shows; only where :attr:`can_omit` says so."""
         raise ModelError(f"a model of family {self.family!r} carries all its beliefs")

@@ -25,7 +25,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from tqdm import tqdm
 
 from wm_gym.data.segments import Windows
-from wm_gym.envs.imagination import Imagination, ImaginationConfig
+from wm_gym.envs.imagination import Imagination
+from wm_gym.envs.imagination_config import ImaginationConfig
 from wm_gym.errors import ConfigError
 from wm_gym.files import read_json, replacing_folder, write_json
 from wm_gym.models.checkpoint import read_tensors, write_tensors

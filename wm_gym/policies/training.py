@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper,
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from tqdm import tqdm
 
-from wm_gym.envs.fused_imagination import unread
+from wm_gym.envs.fused_imagination import without_reports
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ConfigError
 from wm_gym.files import read_json, write_json
@@ -218,7 +218,7 @@ def _world(
             raise ConfigError(
                 f"{task.name} was logged without a reward: nothing can be earned; give reward_fn in Python"
             )
-        return WorldModelVecEnv(trained, config.num_envs, **unread(trained, config.imagination))
+        return WorldModelVecEnv(trained, config.num_envs, **without_reports(trained, config.imagination))
     if make_physics is None or task.env_id is None:
         raise ConfigError(f"{task.name} has no simulator: world=physics is not possible")
     build = make_physics

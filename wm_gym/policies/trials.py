@@ -9,8 +9,8 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
-from wm_gym.envs.fused_imagination import imagination_of, unread
-from wm_gym.envs.imagination import ImaginationConfig
+from wm_gym.envs.fused_imagination import imagination_of, without_reports
+from wm_gym.envs.imagination_config import ImaginationConfig
 from wm_gym.models import TrainedModel
 
 _FIRST_SEED = 500_000  # far from the seeds of training and of the final trial
@@ -46,7 +46,7 @@ def imagine_returns(trained: TrainedModel, policy: Any, episodes: int) -> Tensor
         policy: whose mean action is taken; a learner of stable-baselines3 or a :class:`~wm_gym.policies.Policy`.
         episodes: side by side, a member of the ensemble each.
     """
-    imagination = imagination_of(trained, ImaginationConfig(**unread(trained, {})))
+    imagination = imagination_of(trained, ImaginationConfig(**without_reports(trained, {})))
     state = imagination.begin(_FIRST_SEED + torch.arange(episodes))
     total, alive = torch.zeros(episodes), torch.ones(episodes, dtype=torch.bool)
     for _ in range(trained.task.max_episode_steps):
