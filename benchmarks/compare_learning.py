@@ -14,10 +14,9 @@ from pathlib import Path
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.charts import shown_interval, write_figure
-from wm_gym.evaluation.identity import describe_machines, seeded_command
-from wm_gym.evaluation.learning import Learner, compare_again, compare_learning, read_learner
+from wm_gym.evaluation.learning import compare_again, compare_learning, read_learner
 from wm_gym.evaluation.learning_chart import draw_learning
-from wm_gym.files import read_json, write_json
+from wm_gym.files import write_json
 
 
 @dataclass
@@ -41,19 +40,12 @@ def main(settings: Settings) -> None:
     if not settings.output.endswith(".json"):
         raise ConfigError(f"output={settings.output}: a file ending in .json is needed")
     inside = [read_learner(Path(folder)) for folder in settings.inside]
-    earlier = Path(settings.control[0])
-    if earlier.suffix == ".json":
+    if settings.control[0].endswith(".json"):
         if len(settings.control) > 1:
             raise ConfigError(f"control={settings.control}: one earlier output alone, or folders")
-        values, published = compare_again(inside, earlier), read_json(earlier)
-        values["commands"] = [_command(inside), published["commands"][1]]
-        machines = dict.fromkeys((describe_machines([learner.machine for learner in inside]), published["machine"]))
-        values["machine"] = "; ".join(machines)
+        values = compare_again(inside, Path(settings.control[0]))
     else:
-        control = [read_learner(Path(folder)) for folder in settings.control]
-        values = compare_learning(inside, control)
-        values["commands"] = [_command(inside), _command(control)]
-        values["machine"] = describe_machines([learner.machine for learner in (*inside, *control)])
+        values = compare_learning(inside, [read_learner(Path(folder)) for folder in settings.control])
     path = Path(settings.output)
     write_json(path, values)
     write_figure(path.with_suffix(".svg"), draw_learning(values, values["task"]))
@@ -64,10 +56,6 @@ def main(settings: Settings) -> None:
     print(f"{'difference':<20}{shown_interval(values['minus_control'])}")
     print(f"{'imagined too much':<20}{shown_interval(values['excess'][-1])}")
     print(f"chart: {path.with_suffix('.svg')}\nresults: {path}")
-
-
-def _command(side: list[Learner]) -> str:
-    return seeded_command([(learner.seed, learner.command) for learner in side])
 
 
 if __name__ == "__main__":

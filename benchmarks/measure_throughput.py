@@ -118,10 +118,10 @@ def show(values: Mapping[str, Any]) -> None:
         print(f"{figure['name']:<40}{figure['rows']:>6}{figure['median']:>18,.0f}{spread:>24}")
     for name in ("mbrl", "envpool", "camera", "cuda"):
         if values[name] == NOT_MEASURED:
-            print(f"{name:<34}{NOT_MEASURED:>24}")
+            print(f"{name:<40}{NOT_MEASURED:>24}")
     if values["camera"] != NOT_MEASURED:
         for figure in values["camera"]["figures"]:
-            print(f"camera, {figure['name']:<26}{figure['rows']:>6}{figure['median']:>18,.0f}")
+            print(f"camera, {figure['name']:<32}{figure['rows']:>6}{figure['median']:>18,.0f}")
         for name, ratio in values["camera"]["ratios"].items():
             print(f"{ratio:8.2f} x MuJoCo and its camera, {name}" + ("   (MuJoCo wins)" if ratio < 1 else ""))
     for figure in values["learning"]:

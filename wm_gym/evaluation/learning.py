@@ -6,7 +6,7 @@ Both sides are folders that a program left: ``agents/train_rounds.py`` or ``agen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from wm_gym.errors import DataError
+from wm_gym.evaluation.identity import describe_machines, seeded_command
 from wm_gym.evaluation.statistics import Interval, clustered_mean_interval, crossed_mean_intervals
 from wm_gym.files import read_json
 from wm_gym.types import FloatArray
@@ -66,7 +67,7 @@ def read_learner(folder: Path) -> Learner:
 
 
 def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed: int = 0) -> dict[str, Any]:
-    """Both sides' returns, their difference, the curves and what imagination promised too much; plain values.
+    """Both sides' returns, their difference, the curves, what imagination promised too much, and how they were made.
 
     Args:
         inside: learnt with a world model, each training seed once.
@@ -82,14 +83,11 @@ def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed
         raise DataError(f"agents of several robots ({', '.join(tasks)}) cannot be compared")
     _check_sides(inside, control)
     generator = np.random.default_rng(seed)
-    found = crossed_mean_intervals([i.returns for i in inside], [c.returns for c in control], generator)
-    return {
-        "task": tasks[0],
-        "inside": _side(inside, found[0], generator),
-        "control": _side(control, found[1], generator),
-        "minus_control": found[2].to_dict(),
-        "excess": _excess(inside, generator),
-    }
+    values = _compare(
+        inside, [learner.returns for learner in control], lambda mean: _side(control, mean, generator), generator
+    )
+    machine = describe_machines([learner.machine for learner in (*inside, *control)])
+    return values | {"commands": [_command(inside), _command(control)], "machine": machine}
 
 
 def compare_again(inside: Sequence[Learner], path: Path, seed: int = 0) -> dict[str, Any]:
@@ -101,21 +99,37 @@ def compare_again(inside: Sequence[Learner], path: Path, seed: int = 0) -> dict[
     published = read_json(path)
     try:
         task, control = str(published["task"]), dict(published["control"])
+        command, machine = str(published["commands"][1]), str(published["machine"])
         theirs = [np.asarray(learner["returns"], np.float64) for learner in control["seeds"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"{path} holds no comparison ({error}): benchmarks/compare_learning.py writes such") from error
     if others := sorted({learner.task for learner in inside} - {task}):
         raise DataError(f"{path} is about {task}, and not {', '.join(others)}")
     _check_inside(inside, theirs)
-    generator = np.random.default_rng(seed)
+    values = _compare(inside, theirs, lambda _: control, np.random.default_rng(seed))
+    machines = dict.fromkeys((describe_machines([learner.machine for learner in inside]), machine))
+    return values | {"commands": [_command(inside), command], "machine": "; ".join(machines)}
+
+
+def _compare(
+    inside: Sequence[Learner],
+    theirs: Sequence[FloatArray],
+    control: Callable[[Interval], Mapping[str, Any]],
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    """Both sides and what lies between them; ``control`` describes the other side, given its mean return."""
     found = crossed_mean_intervals([learner.returns for learner in inside], theirs, generator)
     return {
-        "task": task,
+        "task": inside[0].task,
         "inside": _side(inside, found[0], generator),
-        "control": control,
+        "control": control(found[1]),
         "minus_control": found[2].to_dict(),
         "excess": _excess(inside, generator),
     }
+
+
+def _command(side: Sequence[Learner]) -> str:
+    return seeded_command([(learner.seed, learner.command) for learner in side])
 
 
 def _check_sides(inside: Sequence[Learner], control: Sequence[Learner]) -> None:

@@ -19,13 +19,14 @@ from wm_gym.envs.fused_imagination import without_reports
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation import throughput, throughput_physics
-from wm_gym.evaluation.tables.throughput import OMITTED
 from wm_gym.evaluation.throughput import Plain, Progress, Runner, time_in_turn
 from wm_gym.models import TrainedModel
 from wm_gym.models.state_ensemble import StateEnsemble, StateEnsembleConfig
 from wm_gym.types import TaskSpec
 
 NOT_MEASURED = "NOT MEASURED"
+OMITTED = "gym.make_vec, omit"
+"""Runs the vector environment without uncertainty."""
 MBRL_SHAPE = StateEnsembleConfig(members=7, width=200, layers=4)
 MBRL_MODES = {"7 x [4 x 200]": "report", "7 x [4 x 200], one a row": "omit"}
 """mbrl-lib's configurations hold 7 x [4 x 200] and pass each row through one of them, as ours does where uncertainty is

@@ -8,9 +8,6 @@ from typing import Any
 
 from wm_gym.evaluation.tables.result_files import made_by, read_each
 
-OMITTED = "gym.make_vec, omit"
-"""The name of the runner that reports no uncertainty."""
-
 
 def render_throughput(results: Path) -> str:
     """One row for each robot: how fast it is imagined, and how many times as fast as MuJoCo and mbrl-lib run.
@@ -54,7 +51,9 @@ def _camera_line(found: Any) -> str:
 
 def _throughput_line(content: Mapping[str, Any]) -> dict[str, str]:
     ours, latency, ratios = content["compared"][0], content["latency"], content["ratios"]
-    omitted = [f["median"] for f in content["batches"] if (f["name"], f["rows"]) == (OMITTED, ours["rows"])]
+    omitted = [
+        f["median"] for f in content["batches"] if (f["name"], f["rows"]) == ("gym.make_vec, omit", ours["rows"])
+    ]
     best = {
         side: max(figure["rate"] for figure in content["learning"] if (figure["world"] == "imagination") == side)
         for side in (True, False)
