@@ -30,8 +30,8 @@ class ImaginationConfig:
     deterministic: bool = False
     """True: the mean over members, no sampling."""
     uncertainty: Literal["report", "penalize", "truncate", "omit"] = "report"
-    """``omit`` imagines each row by its own member alone and says nothing about uncertainty: faster, with many rows on the
-    CPU."""
+    """``omit`` imagines each row by its own member alone and says nothing about uncertainty: faster,
+    with many rows on the CPU."""
     penalty: float = 1.0
     """Reward lost per unit of uncertainty under ``penalize``."""
     reward_fn: TransitionFn | None = None
