@@ -5,17 +5,15 @@ python agents/train_camera_agent.py model=outputs/reacher/camera seed=0 output=o
 
 from __future__ import annotations
 
-import sys
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.errors import ConfigError
@@ -24,9 +22,9 @@ from wm_gym.evaluation.returns import FIRST_SEED
 from wm_gym.evaluation.statistics import mean_interval
 from wm_gym.files import read_json, write_json
 from wm_gym.models import TrainedModel, load_model
-from wm_gym.physics.pixels import make_pixels
 from wm_gym.policies.latent_training import LatentLearnConfig, PixelLearner, learn_in_latents, try_everywhere
 
+Attempt = Callable[[], dict[str, np.ndarray]]
 METHODS = {"imagination": "PPO in latent imagination", "physics": "PPO with CnnPolicy in MuJoCo"}
 WHERE = {
     "physical": "MuJoCo, from the camera",
@@ -75,9 +73,9 @@ def main(config: CameraAgentConfig) -> None:
         return
     if config.threads > 0:
         torch.set_num_threads(config.threads)
+    figures, attempt = (_imagine if config.world == "imagination" else _control)(config, trained, output)
     started = time.perf_counter()
-    figures, returns = (_imagine if config.world == "imagination" else _control)(config, trained, output)
-    trial = _trial(returns, np.random.default_rng(config.seed))
+    trial = _trial(attempt(), np.random.default_rng(config.seed))
     _show(trial, figures)
     record = {
         "settings": settings,
@@ -89,13 +87,14 @@ def main(config: CameraAgentConfig) -> None:
         "real_steps": trained.manifest["dataset"]["steps"] if config.world == "imagination" else figures["steps"],
         "trial": {"ppo": trial} if trial else {},
         **figures,
-        "wall_seconds": round(time.perf_counter() - started, 1),
+        "wall_seconds": round(figures["training_seconds"] + time.perf_counter() - started, 1),
         "model": dict(trained.manifest["files"]),
         "command": command_line(),
         "machine": describe_machine(),
         "versions": installed_versions(),
     }
     write_json(output / "result.json", record)
+    shutil.rmtree(_work(output))
     print(f"agent: {output}")
 
 
@@ -123,42 +122,34 @@ def _show(trial: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
     print(f"{'training':<44}{figures['training_seconds']:>9.0f}s   {figures['steps_per_second']:,.0f} steps/s")
 
 
-def _imagine(
-    config: CameraAgentConfig, trained: TrainedModel, output: Path
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Train in latent imagination, then try the policy in both worlds."""
+def _imagine(config: CameraAgentConfig, trained: TrainedModel, output: Path) -> tuple[dict[str, Any], Attempt]:
+    """Train in latent imagination, to try the policy in both worlds."""
     steps = 2_000_000 if config.steps is None else config.steps
     plan = LatentLearnConfig(
         steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma, config.noise
     )
-    with _bar(steps) as progress:
-        result = learn_in_latents(trained, plan, progress)
+    result = learn_in_latents(trained, plan, _work(output))
     result.policy.save(output / "policy")
     figures: dict[str, Any] = {
         "steps": steps,
         "training_seconds": round(result.wall_seconds, 1),
         "steps_per_second": round(result.steps_per_second, 1),
     }
-    return figures, try_everywhere(trained, result.policy, config.episodes, FIRST_SEED)
+    return figures, lambda: try_everywhere(trained, result.policy, config.episodes, FIRST_SEED)
 
 
-def _control(
-    config: CameraAgentConfig, trained: TrainedModel, output: Path
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _control(config: CameraAgentConfig, trained: TrainedModel, output: Path) -> tuple[dict[str, Any], Attempt]:
     """SB3's PPO with its CnnPolicy in MuJoCo, on as many frames as the model was given."""
     steps = int(trained.manifest["dataset"]["steps"]) if config.steps is None else config.steps
-    learner = PixelLearner(lambda: make_pixels(trained.task), steps, config.seed)
-    with _bar(steps) as progress:
-        seconds = learner.learn(progress)
-    returns = {"physical": learner.returns(config.episodes, FIRST_SEED)}
-    rate = round(steps / seconds, 1)
-    return {"steps": steps, "training_seconds": round(seconds, 1), "steps_per_second": rate}, returns
+    learner = PixelLearner(trained.task, steps, config.seed)
+    seconds = learner.learn(_work(output))
+    figures = {"steps": steps, "training_seconds": round(seconds, 1), "steps_per_second": round(steps / seconds, 1)}
+    return figures, lambda: {"physical": learner.returns(config.episodes, FIRST_SEED)}
 
 
-@contextmanager
-def _bar(steps: int) -> Iterator[Callable[[int], None]]:
-    with tqdm(total=steps, desc="train", unit="step", unit_scale=True, file=sys.stderr, mininterval=0.5) as bar:
-        yield lambda taken: bar.update(min(taken, steps) - bar.n)
+def _work(output: Path) -> Path:
+    """Where an unfinished training is kept: the same command goes on from there."""
+    return Path(f"{output}.partial")
 
 
 if __name__ == "__main__":

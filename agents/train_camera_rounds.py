@@ -100,6 +100,7 @@ def main(settings: Settings) -> None:
         folder = output / f"round_{number}"
         if not (folder / "round.json").exists():
             write_json(folder / "round.json", play_round(settings, begun, recorded, embedded, number, output))
+        shutil.rmtree(folder / "agent.partial", ignore_errors=True)
         curve.append(read_json(folder / "round.json"))
         print(f"{curve[-1]['steps']:>8,} real steps: {curve[-1]['return']['value']:.2f} in MuJoCo from the camera")
     result = {
@@ -140,8 +141,7 @@ def play_round(
         settings.gamma,
         settings.noise,
     )
-    with tqdm(total=settings.agent_steps, desc=f"round {number}: train", unit="step", unit_scale=True) as bar:
-        policy = learn_in_latents(trained, learning, lambda taken: bar.update(taken - bar.n)).policy
+    policy = learn_in_latents(trained, learning, folder / "agent.partial").policy
     policy.save(folder / "policy")
     returns = try_everywhere(trained, policy, settings.episodes, FIRST_SEED, ("physical", "imagined"))
     generator = np.random.default_rng([settings.seed, number])

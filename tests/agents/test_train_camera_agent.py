@@ -60,6 +60,7 @@ def test_an_agent_of_latent_imagination_acts_in_mujoco_from_the_camera(model, tm
     assert trial["filtering_costs"]["value"] == pytest.approx(lost / abs(trial["imagined"]["value"]), abs=1e-4)
     action, _ = load_policy(tmp_path / "agent").predict(np.zeros(7, np.float32))
     assert action.shape == (2,)
+    assert not (tmp_path / "agent.partial").exists()
     again = run(*settings)
     assert again.returncode == 0 and "complete already" in again.stdout
 

@@ -6,7 +6,7 @@ import torch
 from stable_baselines3 import PPO
 
 from wm_gym.errors import ConfigError, DataError
-from wm_gym.policies import training
+from wm_gym.policies import keeper
 from wm_gym.policies.imitation import actor_parameters, best_episodes, imitate
 from wm_gym.policies.training import LearnConfig, learn
 from wm_gym.types import Episode
@@ -76,7 +76,7 @@ def test_an_actor_that_imitates_waits_for_its_critic(point_mass, tmp_path, monke
         kept.append(all(torch.equal(a, b) for a, b in zip(before, actor_parameters(learner), strict=True)))
 
     monkeypatch.setattr(PPO, "train", watched)
-    monkeypatch.setattr(training, "_ALIKE", 0.5)
+    monkeypatch.setattr(keeper, "_ALIKE", 0.5)
     config = LearnConfig(steps=256, num_envs=8, settings={"n_steps": 8, "batch_size": 64, "n_epochs": 1})
     shown = [episode(50, 1.0, size=task.observation_space.size)]
     learn(config, task, point_mass, tmp_path / "work", demonstrations=shown)

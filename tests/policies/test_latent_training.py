@@ -8,7 +8,9 @@ import torch
 
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ConfigError
+from wm_gym.policies import keeper
 from wm_gym.policies.filtered_latents import FilteredLatents, code_noise
+from wm_gym.policies.latent_training import LatentLearnConfig, learn_in_latents
 from wm_gym.testing.inputs import make_camera_model
 
 ROWS = 64
@@ -51,6 +53,34 @@ def test_a_filter_sees_noise_in_codes_and_memory_but_not_where_episodes_begin():
         assert (seen - true)[:, size:].std(0).max() > 1e-3
     assert np.array_equal(filtered, played(0.5)[1][0])
     assert not np.array_equal(filtered[1], played(0.5, seed=1)[1][0][1])
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_an_interrupted_training_ends_with_the_same_policy(tmp_path, monkeypatch, noise):
+    trained = make_camera_model()
+    plan = LatentLearnConfig(steps=4 * 50 * 4, num_envs=4, seed=1, horizon=7, noise=noise)
+    monkeypatch.setattr(keeper, "_SAVE_EVERY", 0.0)
+    whole = learn_in_latents(trained, plan, tmp_path / "whole", lambda steps: None)
+    original = keeper.Keeper.save
+
+    def save_and_stop(kept):
+        original(kept)
+        if kept.num_timesteps >= 400:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(keeper.Keeper, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        learn_in_latents(trained, plan, tmp_path / "part", lambda steps: None)
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002  what another process would have found
+    monkeypatch.setattr(keeper.Keeper, "save", original)
+    told = []
+    resumed = learn_in_latents(trained, plan, tmp_path / "part", told.append)
+    assert told == [400, 600]
+    for name, value in whole.policy.tensors.items():
+        assert torch.equal(value, resumed.policy.tensors[name]), name
+    with pytest.raises(ConfigError, match="other settings"):
+        learn_in_latents(trained, replace(plan, gamma=0.5), tmp_path / "part", lambda steps: None)
 
 
 def test_noise_of_codes_is_what_they_tell_beyond_what_was_expected():

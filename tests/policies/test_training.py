@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from wm_gym.errors import ConfigError
 from wm_gym.models import load_model
-from wm_gym.policies import training
+from wm_gym.policies import keeper, training
 from wm_gym.policies.learners import build_learner, export_policy
 from wm_gym.policies.resume import restore_learner, save_learner
 from wm_gym.policies.training import LearnConfig, learn
@@ -52,24 +52,24 @@ def config(algorithm, **changes):
 @pytest.mark.parametrize(("algorithm", "model"), [("ppo", None), ("sac", None), ("ppo", "reacher")])
 def test_an_interrupted_training_ends_with_the_same_policy(point_mass, tmp_path, monkeypatch, algorithm, model):
     trained = load_model(model) if model else point_mass  # of a shipped one, the shown members alone are imagined
-    monkeypatch.setattr(training, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(keeper, "_SAVE_EVERY", 0.0)
     whole = learn(config(algorithm), trained.task, trained, tmp_path / "whole")
 
     saves = []
-    original = training._Keeper.save
+    original = keeper.Keeper.save
 
-    def save_and_stop(keeper):
-        original(keeper)
-        saves.append(keeper.num_timesteps)
-        if keeper.num_timesteps >= 160:
+    def save_and_stop(kept):
+        original(kept)
+        saves.append(kept.num_timesteps)
+        if kept.num_timesteps >= 160:
             raise InterruptedTrainingError
 
-    monkeypatch.setattr(training._Keeper, "save", save_and_stop)
+    monkeypatch.setattr(keeper.Keeper, "save", save_and_stop)
     with pytest.raises(InterruptedTrainingError):
         learn(config(algorithm), trained.task, trained, tmp_path / "part")
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002  what another process would have found
-    monkeypatch.setattr(training._Keeper, "save", original)
+    monkeypatch.setattr(keeper.Keeper, "save", original)
     resumed = learn(config(algorithm), trained.task, trained, tmp_path / "part")
     assert saves[-1] == 160
     for name, value in whole.policy.tensors.items():
@@ -82,11 +82,11 @@ def test_an_interrupted_training_ends_with_the_same_policy(point_mass, tmp_path,
 
 
 def test_another_trainings_remains_are_not_taken_up(point_mass, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(keeper, "_SAVE_EVERY", 0.0)
     work = tmp_path / "work"
-    keeper = training._Keeper(work, None, 10, {"seed": 1})
-    keeper.resume(None)
-    keeper.bar.close()
+    begun = keeper.Keeper(work, None, 10, {"seed": 1})
+    begun.resume(None)
+    begun.bar.close()
     with pytest.raises(ConfigError, match="other settings"):
         learn(config("ppo"), point_mass.task, point_mass, work)
 

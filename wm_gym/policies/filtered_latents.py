@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,18 @@ class FilteredLatents(VecEnvWrapper):
         self._actions = actions
         super().step_async(actions)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Where the filter and its noise stand, by name; the rollouts inside have a state of their own."""
+        assert self._filtered is not None
+        return {**self._filtered.values, "noise": self._generator.get_state()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> np.ndarray:
+        """Go on exactly from :meth:`tensors`, with the vectors (N, D) that were seen last."""
+        values = dict(tensors)
+        self._generator.set_state(values.pop("noise"))
+        self._filtered = LatentState(values)
+        return self._shown()
+
     @torch.no_grad()
     def step_wait(self) -> VecEnvStepReturn:
         """As of the wrapped environment; observations and last observations are the filter's."""
@@ -96,6 +109,10 @@ class FilteredLatents(VecEnvWrapper):
         embedding = reached[:, : len(self._scale)] * normalizer.std + normalizer.mean
         embedding = embedding + self._scale * torch.randn(embedding.shape, generator=self._generator)
         self._filtered = self._model.observe(self._filtered, taken, embedding)
+        return self._shown()
+
+    def _shown(self) -> np.ndarray:
+        assert self._filtered is not None
         return np.array(self._model.vector(self._filtered).numpy())
 
     def _begin_anew(self, ended: Tensor) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack
 
@@ -19,8 +18,10 @@ from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.models import TrainedModel
 from wm_gym.physics.pixels import make_pixels
 from wm_gym.policies.filtered_latents import FilteredLatents, code_noise
+from wm_gym.policies.keeper import Keeper
 from wm_gym.policies.learners import FallingRate, build_learner, export_policy
 from wm_gym.policies.policy import Policy
+from wm_gym.types import TaskSpec
 
 _STACKED = 3  # frames that the control sees at once: one shows no velocity
 
@@ -55,14 +56,21 @@ class LatentLearnResult:
 
 
 def learn_in_latents(
-    trained: TrainedModel, config: LatentLearnConfig, progress: Callable[[int], None] = lambda steps: None
+    trained: TrainedModel,
+    config: LatentLearnConfig,
+    work: Path,
+    progress: Callable[[int], None] | None = None,
 ) -> LatentLearnResult:
-    """Train PPO on ``obs_type="latent"``: nothing is drawn.
+    """Train PPO on ``obs_type="latent"``, going on from the checkpoint in ``work``: nothing is drawn.
 
     Args:
         trained: a camera model.
         config: see :class:`LatentLearnConfig`.
-        progress: told the number of steps taken.
+        work: folder for checkpoints. It stays, complete, for the caller to remove once the result is safe.
+        progress: told the number of steps taken, between rollouts; None shows a bar.
+
+    Raises:
+        ConfigError: ``work`` belongs to another training.
     """
     imagined = WorldModelVecEnv(trained, config.num_envs, obs_type="latent", start=config.start, horizon=config.horizon)
     env: VecEnv = imagined
@@ -78,30 +86,33 @@ def learn_in_latents(
     }
     learner = build_learner("ppo", env, config.seed, config.steps, None, settings)
     env.seed(config.seed * 1_000_003)  # seeds of agents lie apart: no two share a rollout
-    started = time.perf_counter()
-    learner.learn(config.steps, callback=_Told(progress))
-    seconds = time.perf_counter() - started
-    details = {"task": trained.task.name, "algorithm": "ppo", "world": "latent imagination", "seed": config.seed}
-    details |= {"steps": learner.num_timesteps, "model": dict(trained.manifest.get("files", {}))}
+    model = dict(trained.manifest.get("files", {}))
+    keeper = Keeper(work, env, config.steps, asdict(config) | {"model": model}, progress)
+    keeper.resume(learner)
+    keeper.teach(learner)
     env.close()
+    details = {"task": trained.task.name, "algorithm": "ppo", "world": "latent imagination", "seed": config.seed}
+    details |= {"steps": learner.num_timesteps, "model": model}
+    seconds = keeper.elapsed()
     return LatentLearnResult(export_policy(learner, details), seconds, learner.num_timesteps / seconds)
 
 
 class PixelLearner:
     """SB3's PPO with its CnnPolicy on the frames of the physics: the control, given as many frames as were recorded."""
 
-    def __init__(self, make_env: Callable[[], gym.Env[Any, Any]], steps: int, seed: int) -> None:
+    def __init__(self, task: TaskSpec, steps: int, seed: int) -> None:
         """Set it up with SB3's own settings, to train for ``steps`` frames; the last few are stacked."""
-        self._env = VecFrameStack(DummyVecEnv([lambda: Monitor(make_env())]), _STACKED)
-        self._steps = steps
+        self._env = VecFrameStack(DummyVecEnv([lambda: Monitor(make_pixels(task))]), _STACKED)
+        self._task, self._steps, self._seed = task.name, steps, seed
         rollout = min(2048, steps)  # SB3's own, but it would overshoot a shorter training
         self._learner = PPO("CnnPolicy", self._env, n_steps=rollout, seed=seed, device="cpu")
 
-    def learn(self, progress: Callable[[int], None] = lambda steps: None) -> float:
-        """Train; returns the wall seconds."""
-        started = time.perf_counter()
-        self._learner.learn(self._steps, callback=_Told(progress))
-        return time.perf_counter() - started
+    def learn(self, work: Path) -> float:
+        """Train, going on from the checkpoint in ``work`` if an earlier call left one; returns the wall seconds."""
+        keeper = Keeper(work, None, self._steps, {"task": self._task, "steps": self._steps, "seed": self._seed})
+        keeper.resume(self._learner)
+        keeper.teach(self._learner)
+        return keeper.elapsed()
 
     def returns(self, episodes: int, first_seed: int) -> np.ndarray:
         """Return (episodes,) of the mean action in the physics, one episode for each seed from ``first_seed``."""
@@ -160,17 +171,3 @@ def latent_returns(env: gym.Env[Any, Any], policy: Policy, episodes: int, first_
             total, done = total + float(reward), bool(terminated or truncated)
         earned.append(total)
     return np.array(earned)
-
-
-class _Told(BaseCallback):
-    """Tells the steps between rollouts."""
-
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        super().__init__()
-        self._progress = progress
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        self._progress(self.num_timesteps)

@@ -6,7 +6,7 @@ In imagination it goes on to the bit. In the physics the unfinished episode is l
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from wm_gym.envs.imagination import RolloutState
 from wm_gym.envs.sb3 import WorldModelVecEnv
 from wm_gym.errors import ModelError
 from wm_gym.models.checkpoint import read_tensors, write_tensors
+from wm_gym.policies.filtered_latents import FilteredLatents
 
 _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
@@ -30,7 +31,8 @@ _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "
 def save_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
     """Write weights, optimizers, counts, replay and random states.
 
-    In imagination, the rollouts in flight too; in the physics, the running statistics of a ``VecNormalize``.
+    In imagination, the rollouts in flight too, with what filters them; in the physics, the running statistics of a
+    ``VecNormalize``.
     """
     tensors = {f"weight.{name}": value for name, value in learner.policy.state_dict().items()}
     for index, optimizer in enumerate(_optimizers(learner)):
@@ -48,8 +50,10 @@ def save_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
     tensors["recent"] = torch.tensor([[e["r"], e["l"]] for e in episodes], dtype=torch.float64).reshape(-1, 2)
     if isinstance(learner, SAC):
         tensors |= _sac_tensors(learner)
-    if isinstance(env, WorldModelVecEnv):
-        tensors |= _rollout_tensors(learner, env)
+    if isinstance(rollouts := _rollouts(env), WorldModelVecEnv):
+        tensors |= _rollout_tensors(learner, rollouts)
+    if isinstance(env, FilteredLatents):
+        tensors |= {f"filter.{name}": value for name, value in env.tensors().items()}
     if isinstance(env, VecNormalize):
         tensors |= _statistics_tensors(env)
     write_tensors(path, tensors)
@@ -63,21 +67,20 @@ def restore_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
     """
     tensors = read_tensors(path)
     try:
-        weights = {n.removeprefix("weight."): v for n, v in tensors.items() if n.startswith("weight.")}
-        learner.policy.load_state_dict(weights)
+        learner.policy.load_state_dict(_named(tensors, "weight."))
         for index, optimizer in enumerate(_optimizers(learner)):
             for number, parameter in enumerate(_parameters(optimizer)):
-                prefix = f"optimizer.{index}.{number}."
-                moments = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
-                if moments:
+                if moments := _named(tensors, f"optimizer.{index}.{number}."):
                     optimizer.state[parameter] = moments
         learner.num_timesteps, learner._n_updates, learner._episode_num = (int(v) for v in tensors["counts"])
         recent = [{"r": r, "l": int(length), "t": 0.0} for r, length in tensors["recent"].tolist()]
         learner.ep_info_buffer, learner.ep_success_buffer = deque(recent, maxlen=100), deque(maxlen=100)
         if isinstance(learner, SAC):
             _restore_sac(learner, tensors)
-        if isinstance(env, WorldModelVecEnv):
-            _restore_rollouts(learner, env, tensors)
+        if isinstance(rollouts := _rollouts(env), WorldModelVecEnv):
+            _restore_rollouts(learner, rollouts, tensors)
+        if isinstance(env, FilteredLatents):
+            learner._last_obs = env.restore(_named(tensors, "filter."))
         if isinstance(env, VecNormalize):
             _restore_statistics(env, tensors)
         torch.set_rng_state(tensors["torch"])
@@ -86,6 +89,14 @@ def restore_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
         np.random.set_state(("MT19937", keys, int(position), int(has_gauss), gauss))  # noqa: NPY002
     except (KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path}: does not fit these settings; delete it to train from the start") from error
+
+
+def _rollouts(env: Any) -> Any:
+    return env.venv if isinstance(env, FilteredLatents) else env
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _optimizers(learner: BaseAlgorithm) -> Iterator[torch.optim.Optimizer]:
@@ -132,8 +143,7 @@ def _rollout_tensors(learner: BaseAlgorithm, env: WorldModelVecEnv) -> dict[str,
 
 
 def _restore_rollouts(learner: BaseAlgorithm, env: WorldModelVecEnv, tensors: dict[str, Tensor]) -> None:
-    prefix = "rollout."
-    state = RolloutState.of_tensors({n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)})
+    state = RolloutState.of_tensors(_named(tensors, "rollout."))
     env.set_state(state)
     env.set_running(tensors["running.returns"].numpy(), tensors["running.lengths"].numpy())
     learner._last_obs = state.observation.numpy()
