@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wm_gym.config import REQUIRED, run_program
+from wm_gym.config import REQUIRED, is_complete, run_program
 from wm_gym.data.episodes import open_dataset
 from wm_gym.envs import WorldModelVectorEnv
 from wm_gym.errors import ConfigError
@@ -25,7 +25,7 @@ from wm_gym.evaluation.identity import command_line, describe_machine, installed
 from wm_gym.evaluation.returns import FIRST_SEED, Contender, Returns, compare_returns, play_both_worlds
 from wm_gym.evaluation.rollouts import episode_returns, physical_episodes
 from wm_gym.evaluation.statistics import Interval, mean_interval
-from wm_gym.files import read_json, write_json
+from wm_gym.files import write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.physics.tasks import make_physics, task_spec
 from wm_gym.policies.imitation import best_episodes
@@ -72,11 +72,7 @@ def main(config: AgentConfig) -> None:
     """Train an agent with stable-baselines3 in WorldModel-v0 or, as the control, in MuJoCo; try it in both."""
     output = Path(config.output)
     trained, task = _world(config)
-    if (output / "result.json").exists():
-        finished = read_json(output / "result.json")
-        if (finished.get("settings"), finished.get("model")) != (_settings(config), _model_files(trained)):
-            raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
-        print(f"agent: {output} is complete already (delete it to train again)")
+    if is_complete(output, {"settings": _settings(config), "model": _model_files(trained)}):
         return
     if config.episodes < 2:
         raise ConfigError(f"episodes={config.episodes}: at least 2 are needed for an interval")

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from wm_gym.config import REQUIRED, run_program
+from wm_gym.config import REQUIRED, is_complete, run_program
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.evaluation.returns import FIRST_SEED
 from wm_gym.evaluation.statistics import mean_interval
-from wm_gym.files import read_json, write_json
+from wm_gym.files import write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.policies.latent_training import LatentLearnConfig, PixelLearner, learn_in_latents, try_everywhere
 
@@ -65,11 +65,7 @@ def main(config: CameraAgentConfig) -> None:
         raise ConfigError(f"model={config.model} looks through no camera: agents/train_agent.py is for state models")
     if config.episodes < 2:
         raise ConfigError(f"episodes={config.episodes}: at least 2 are needed for an interval")
-    if (output / "result.json").exists():
-        finished = read_json(output / "result.json")
-        if (finished.get("settings"), finished.get("model")) != (settings, dict(trained.manifest["files"])):
-            raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
-        print(f"agent: {output} is complete already (delete it to train again)")
+    if is_complete(output, {"settings": settings, "model": dict(trained.manifest["files"])}):
         return
     if config.threads > 0:
         torch.set_num_threads(config.threads)

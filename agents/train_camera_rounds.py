@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from wm_gym.config import REQUIRED, claim_output, run_program
+from wm_gym.config import REQUIRED, claim_output, is_complete, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
 from wm_gym.data.frames import cache_frames
 from wm_gym.data.segments import split_episodes
@@ -84,8 +84,7 @@ def main(settings: Settings) -> None:
     beside = ("output", "threads", "model", "dataset")
     identity = {name: value for name, value in asdict(settings).items() if name not in beside}
     claim_output(output, identity | {"model": dict(begun.manifest["files"]), "dataset": recorded.digest()})
-    if (output / "result.json").exists():
-        print(f"agent: {output} is complete already (delete it to learn again)")
+    if is_complete(output, {"settings": identity}):
         return
     if settings.threads > 0:
         torch.set_num_threads(settings.threads)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wm_gym.config import REQUIRED, run_program
+from wm_gym.config import REQUIRED, is_complete, run_program
 from wm_gym.errors import ConfigError
 from wm_gym.evaluation.actors import PolicyActor
 from wm_gym.evaluation.charts import write_figure
@@ -22,7 +22,7 @@ from wm_gym.evaluation.learning_chart import draw_progress
 from wm_gym.evaluation.returns import FIRST_SEED
 from wm_gym.evaluation.rollouts import episode_returns, physical_episodes
 from wm_gym.evaluation.statistics import mean_interval
-from wm_gym.files import read_json, write_json
+from wm_gym.files import write_json
 from wm_gym.physics.tasks import make_physics, task_spec
 from wm_gym.policies.dyna import DynaConfig, learn_from_scratch
 
@@ -67,10 +67,7 @@ def main(settings: Settings) -> None:
     output, task, loop = Path(settings.output), task_spec(settings.task), settings.loop()
     loop.check()
     identity = {name: value for name, value in asdict(settings).items() if name not in ("output", "threads")}
-    if (output / "result.json").exists():
-        if read_json(output / "result.json").get("settings") != identity:
-            raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
-        print(f"agent: {output} is complete already (delete it to learn again)")
+    if is_complete(output, {"settings": identity}):
         return
     if settings.episodes < 2:
         raise ConfigError(f"episodes={settings.episodes}: at least 2 are needed for an interval")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wm_gym.config import REQUIRED, PlayConfig, claim_output, run_program
+from wm_gym.config import REQUIRED, PlayConfig, claim_output, is_complete, run_program
 from wm_gym.data.episodes import open_dataset
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.envs import WorldModelVectorEnv
@@ -70,8 +70,7 @@ def main(settings: Settings) -> None:
     check(settings)
     identity = {name: value for name, value in asdict(settings).items() if name not in ("output", "threads")}
     claim_output(output, identity)
-    if (output / "result.json").exists():
-        print(f"agent: {output} is complete already (delete it to learn again)")
+    if is_complete(output, {"settings": identity}):
         return
     if settings.threads > 0:
         torch.set_num_threads(settings.threads)

@@ -167,6 +167,25 @@ def _into_mapping(schema: type[Any], override: str) -> str:
     return override
 
 
+def is_complete(output: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether an agent is in a folder already, finished; if so it is said.
+
+    Args:
+        output: the agent's folder, with ``result.json`` once it is finished.
+        identity: entries of that file by which the agent is known.
+
+    Raises:
+        ConfigError: another agent is in it.
+    """
+    if not (output / "result.json").exists():
+        return False
+    finished = read_json(output / "result.json")
+    if any(finished.get(name) != value for name, value in identity.items()):
+        raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
+    print(f"agent: {output} is complete already (delete it to train again)")
+    return True
+
+
 def claim_output(output: Path, identity: Mapping[str, Any]) -> None:
     """Mark a folder as that of the agent with these settings.
 

@@ -44,7 +44,7 @@ class FusedSAC(SAC):
         dense = type(self.actor.features_extractor) is FlattenExtractor and self.critic.n_critics == 2
         plain = self.policy.optimizer_class is torch.optim.Adam and not self.policy.optimizer_kwargs
         usual = self.target_update_interval == 1 and self.n_steps == 1 and self.device.type == "cpu" and plain
-        if not dense or not usual or self.use_sde or self.ent_coef_optimizer is None:
+        if not dense or not usual or self.use_sde or self.ent_coef_optimizer is None or self.log_ent_coef is None:
             raise ConfigError(
                 "FusedSAC: needs MlpPolicy with two critics and plain Adam on the CPU, an automatic ent_coef, "
                 "n_steps=1, target_update_interval=1 and no use_sde"
@@ -202,7 +202,9 @@ class _Dense:
 
     def _through(self, layer: int, gradient: Tensor) -> Tensor:
         """The gradient of what went into the rectifier before a layer: one pass, where a mask takes three."""
-        return torch.ops.aten.threshold_backward(torch.bmm(gradient, self._weights[layer]), self.activations[layer], 0)
+        before = torch.bmm(gradient, self._weights[layer])
+        masked: Tensor = torch.ops.aten.threshold_backward(before, self.activations[layer], 0)
+        return masked
 
 
 def _step(optimizer: torch.optim.Optimizer) -> None:
