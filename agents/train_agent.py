@@ -72,7 +72,8 @@ def main(config: AgentConfig) -> None:
     """Train an agent with stable-baselines3 in WorldModel-v0 or, as the control, in MuJoCo; try it in both."""
     output = Path(config.output)
     trained, task = _world(config)
-    if is_complete(output, {"settings": _settings(config), "model": _model_files(trained)}):
+    work = Path(f"{output}.partial")
+    if is_complete(output, {"settings": _settings(config), "model": _model_files(trained)}, work):
         return
     if config.episodes < 2:
         raise ConfigError(f"episodes={config.episodes}: at least 2 are needed for an interval")
@@ -88,13 +89,12 @@ def main(config: AgentConfig) -> None:
         f"{learn_config.num_envs} side by side, then try it for {config.episodes} episodes of each world",
         flush=True,
     )
-    started = time.perf_counter()
-    work = Path(f"{output}.partial")
     shown = [] if config.imitate is None else _best_logged(Path(config.imitate), task, config.imitate_share)
     result = learn(learn_config, task, trained, work, make_physics, demonstrations=shown)
     result.policy.save(output / "policy")
+    started = time.perf_counter()
     trial = _try(config, task, trained, result)
-    seconds = time.perf_counter() - started
+    seconds = result.wall_seconds + time.perf_counter() - started
     write_json(output / "result.json", _record(config, task, trained, result, trial, seconds))
     shutil.rmtree(work)
     _print_table(trial)

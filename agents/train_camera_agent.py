@@ -57,7 +57,8 @@ class CameraAgentConfig:
 
 def main(config: CameraAgentConfig) -> None:
     """Train an agent in the latent imagination of a camera model, and try it in MuJoCo from the camera."""
-    output, settings = Path(config.output), asdict(config)
+    output, work = Path(config.output), Path(f"{config.output}.partial")
+    settings = {name: value for name, value in asdict(config).items() if name not in ("output", "model", "threads")}
     trained = load_model(config.model)
     if config.world not in ("imagination", "physics"):
         raise ConfigError(f"world={config.world!r}: imagination or physics")
@@ -65,11 +66,11 @@ def main(config: CameraAgentConfig) -> None:
         raise ConfigError(f"model={config.model} looks through no camera: agents/train_agent.py is for state models")
     if config.episodes < 2:
         raise ConfigError(f"episodes={config.episodes}: at least 2 are needed for an interval")
-    if is_complete(output, {"settings": settings, "model": dict(trained.manifest["files"])}):
+    if is_complete(output, {"settings": settings, "model": dict(trained.manifest["files"])}, work):
         return
     if config.threads > 0:
         torch.set_num_threads(config.threads)
-    figures, attempt = (_imagine if config.world == "imagination" else _control)(config, trained, output)
+    figures, attempt = (_imagine if config.world == "imagination" else _control)(config, trained, work)
     started = time.perf_counter()
     trial = _trial(attempt(), np.random.default_rng(config.seed))
     _show(trial, figures)
@@ -90,7 +91,7 @@ def main(config: CameraAgentConfig) -> None:
         "versions": installed_versions(),
     }
     write_json(output / "result.json", record)
-    shutil.rmtree(_work(output))
+    shutil.rmtree(work)
     print(f"agent: {output}")
 
 
@@ -118,14 +119,14 @@ def _show(trial: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
     print(f"{'training':<44}{figures['training_seconds']:>9.0f}s   {figures['steps_per_second']:,.0f} steps/s")
 
 
-def _imagine(config: CameraAgentConfig, trained: TrainedModel, output: Path) -> tuple[dict[str, Any], Attempt]:
+def _imagine(config: CameraAgentConfig, trained: TrainedModel, work: Path) -> tuple[dict[str, Any], Attempt]:
     """Train in latent imagination, to try the policy in both worlds."""
     steps = 2_000_000 if config.steps is None else config.steps
     plan = LatentLearnConfig(
         steps, config.num_envs, config.seed, config.start, config.horizon, config.gamma, config.noise
     )
-    result = learn_in_latents(trained, plan, _work(output))
-    result.policy.save(output / "policy")
+    result = learn_in_latents(trained, plan, work)
+    result.policy.save(Path(config.output) / "policy")
     figures: dict[str, Any] = {
         "steps": steps,
         "training_seconds": round(result.wall_seconds, 1),
@@ -134,18 +135,13 @@ def _imagine(config: CameraAgentConfig, trained: TrainedModel, output: Path) -> 
     return figures, lambda: try_everywhere(trained, result.policy, config.episodes, FIRST_SEED)
 
 
-def _control(config: CameraAgentConfig, trained: TrainedModel, output: Path) -> tuple[dict[str, Any], Attempt]:
+def _control(config: CameraAgentConfig, trained: TrainedModel, work: Path) -> tuple[dict[str, Any], Attempt]:
     """SB3's PPO with its CnnPolicy in MuJoCo, on as many frames as the model was given."""
     steps = int(trained.manifest["dataset"]["steps"]) if config.steps is None else config.steps
     learner = PixelLearner(trained.task, steps, config.seed)
-    seconds = learner.learn(_work(output))
+    seconds = learner.learn(work)
     figures = {"steps": steps, "training_seconds": round(seconds, 1), "steps_per_second": round(steps / seconds, 1)}
     return figures, lambda: {"physical": learner.returns(config.episodes, FIRST_SEED)}
-
-
-def _work(output: Path) -> Path:
-    """Where an unfinished training is kept: the same command goes on from there."""
-    return Path(f"{output}.partial")
 
 
 if __name__ == "__main__":

@@ -140,13 +140,15 @@ def play_round(
         settings.gamma,
         settings.noise,
     )
-    policy = learn_in_latents(trained, learning, folder / "agent.partial").policy
-    policy.save(folder / "policy")
-    returns = try_everywhere(trained, policy, settings.episodes, FIRST_SEED, ("physical", "imagined"))
+    seconds = time.perf_counter() - started
+    learnt = learn_in_latents(trained, learning, folder / "agent.partial", label=f"round {number}: train")
+    learnt.policy.save(folder / "policy")
+    started = time.perf_counter()
+    returns = try_everywhere(trained, learnt.policy, settings.episodes, FIRST_SEED, ("physical", "imagined"))
     generator = np.random.default_rng([settings.seed, number])
     return {
         "steps": recorded.num_steps + steps_until(settings, number),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(seconds + learnt.wall_seconds + time.perf_counter() - started, 1),
         "return": asdict(mean_interval(returns["physical"], generator)),
         "imagined": asdict(mean_interval(returns["imagined"], generator)),
         "physical": [round(float(value), 4) for value in returns["physical"]],

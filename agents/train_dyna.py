@@ -67,7 +67,8 @@ def main(settings: Settings) -> None:
     output, task, loop = Path(settings.output), task_spec(settings.task), settings.loop()
     loop.check()
     identity = {name: value for name, value in asdict(settings).items() if name not in ("output", "threads")}
-    if is_complete(output, {"settings": identity}):
+    work = Path(f"{output}.partial")
+    if is_complete(output, {"settings": identity}, work):
         return
     if settings.episodes < 2:
         raise ConfigError(f"episodes={settings.episodes}: at least 2 are needed for an interval")
@@ -76,10 +77,9 @@ def main(settings: Settings) -> None:
     fits = max(1, (loop.steps - loop.warm_up) // loop.refit_every)
     print(
         f"learn {task.name} from {loop.steps:,} real steps: {fits} fits of the world model, "
-        f"{loop.steps * loop.updates_per_step:,} updates of SAC (about a hundred a second on one core)",
+        f"{loop.steps * loop.updates_per_step:,} updates of SAC (one to three hundred a second on one core)",
         flush=True,
     )
-    work = Path(f"{output}.partial")
     result = learn_from_scratch(loop, task, make_physics, work)
     result.policy.save(output / "policy")
     result.learner.save(output / "sac.zip", exclude=["replay_buffer"])

@@ -143,10 +143,12 @@ def play_round(settings: Settings, task: TaskSpec, number: int, output: Path) ->
     started, folder = time.perf_counter(), output / f"round_{number}"
     earlier = output / f"round_{number - 1}" if number else None
     record_on(settings, task, number, earlier, folder / "data")
+    seconds = time.perf_counter() - started
     train(fit_config(settings, folder / "data", folder / "model"))
     trained = load_model(folder / "model")
     result = learn(learn_config(settings, number), task, trained, folder / "agent.partial", make_physics)
     result.policy.save(folder / "agent" / "policy")
+    started = time.perf_counter()
     contender = Contender("ppo", "imagination", PolicyActor(result.policy, task.action_space))
     env, imagine = make_physics(task), partial(WorldModelVectorEnv, model=trained)
     seeds = range(FIRST_SEED, FIRST_SEED + settings.episodes)
@@ -156,9 +158,11 @@ def play_round(settings: Settings, task: TaskSpec, number: int, output: Path) ->
         contender, *episodes, task.max_episode_steps, np.random.default_rng([settings.seed, number])
     )
     assert returns.imagined is not None and returns.gap is not None
+    # Those of a fit and of a training before an interruption are kept with them.
+    seconds += trained.manifest["fit"]["wall_seconds"] + result.wall_seconds + time.perf_counter() - started
     return {
         "steps": steps_after(settings, number),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(seconds, 1),
         "return": returns.physical.value,
         "interval": {"value": returns.physical.value, "low": returns.physical.low, "high": returns.physical.high},
         "physical": [round(float(value), 4) for value in returns.physical_returns],

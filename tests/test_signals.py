@@ -25,6 +25,10 @@ LONG = {
         ["agents/train_agent.py", "model=reacher", "steps=100000000", "num_envs=8", "threads=1"],
         "output.partial/learn.json",
     ),
+    "camera agent": (
+        ["agents/train_camera_agent.py", "model=reacher_camera", "steps=100000000", "num_envs=8", "threads=1"],
+        "output.partial/learn.json",
+    ),
     "dyna": (
         [
             *["agents/train_dyna.py", "task=inverted_pendulum", "steps=1000000", "warm_up=50", "refit_every=50"],

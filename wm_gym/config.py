@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,12 +168,13 @@ def _into_mapping(schema: type[Any], override: str) -> str:
     return override
 
 
-def is_complete(output: Path, identity: Mapping[str, Any]) -> bool:
+def is_complete(output: Path, identity: Mapping[str, Any], work: Path | None = None) -> bool:
     """Whether an agent is in a folder already, finished; if so it is said.
 
     Args:
         output: the agent's folder, with ``result.json`` once it is finished.
         identity: entries of that file by which the agent is known.
+        work: folder of its checkpoints, which a kill may have left behind and which then goes.
 
     Raises:
         ConfigError: another agent is in it.
@@ -182,6 +184,8 @@ def is_complete(output: Path, identity: Mapping[str, Any]) -> bool:
     finished = read_json(output / "result.json")
     if any(finished.get(name) != value for name, value in identity.items()):
         raise ConfigError(f"{output} holds another agent: delete it, or choose another output")
+    if work is not None:
+        shutil.rmtree(work, ignore_errors=True)
     print(f"agent: {output} is complete already (delete it to train again)")
     return True
 

@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import PPO
 
+from wm_gym.errors import ConfigError
 from wm_gym.models import TrainedModel
 from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
 from wm_gym.models.trained import StartStates
@@ -16,6 +19,7 @@ from wm_gym.models.trust import Calibration, Support
 from wm_gym.physics.camera import why_no_camera
 from wm_gym.physics.tasks import task_spec
 from wm_gym.policies import load_policy
+from wm_gym.policies.latent_training import PixelLearner
 
 PROGRAM = Path(__file__).parents[2] / "agents" / "train_camera_agent.py"
 GATHER = PROGRAM.parents[1] / "benchmarks" / "gather_agents.py"
@@ -61,8 +65,12 @@ def test_an_agent_of_latent_imagination_acts_in_mujoco_from_the_camera(model, tm
     action, _ = load_policy(tmp_path / "agent").predict(np.zeros(7, np.float32))
     assert action.shape == (2,)
     assert not (tmp_path / "agent.partial").exists()
-    again = run(*settings)
+    (tmp_path / "agent.partial").mkdir()  # as a kill between the result and its cleaning leaves it
+    again = run(*settings[:-2], "threads=2", settings[-1])
     assert again.returncode == 0 and "complete already" in again.stdout
+    assert not (tmp_path / "agent.partial").exists()
+    other = run(*settings, "gamma=0.9")
+    assert other.returncode == 1 and "holds another agent" in other.stderr
 
 
 def test_the_control_sees_the_same_frames(model, tmp_path):
@@ -71,6 +79,18 @@ def test_the_control_sees_the_same_frames(model, tmp_path):
     assert done.returncode == 0, done.stderr
     trial = json.loads((tmp_path / "control" / "result.json").read_text())["trial"]["ppo"]
     assert len(trial["physical_returns"]) == 2 and "imagined" not in trial
+
+
+def test_a_control_that_was_killed_in_its_trial_is_not_trained_again(tmp_path, monkeypatch):
+    task = task_spec("reacher")
+    first, second = (PixelLearner(task, 64, 0) for _ in range(2))
+    assert first.learn(tmp_path) > 0
+    monkeypatch.setattr(PPO, "learn", None)
+    assert second.learn(tmp_path) > 0
+    assert np.array_equal(first.returns(1, 7), second.returns(1, 7))
+    other = replace(task, cameras=(replace(task.cameras[0], name="other"),))
+    with pytest.raises(ConfigError, match="other settings"):
+        PixelLearner(other, 64, 0).learn(tmp_path)
 
 
 def test_agents_of_both_worlds_share_a_table(model, tmp_path):

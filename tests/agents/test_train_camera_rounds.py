@@ -65,6 +65,7 @@ def test_every_round_records_what_its_policy_does_and_fits_the_model_further(pla
     moved = {name.split(".")[0] for name in weights if not weights[name].equal(further[name])}
     assert "dynamics" in moved and "coders" not in moved  # the coder stays as it is
     assert not list(output.rglob("frames")) and not list(output.rglob("checkpoint*"))
+    assert not list(output.rglob("agent.partial"))
 
     assert last.manifest["fit"]["updates"] == 10 and last.manifest["fit"]["first"]["updates"] == 20
     assert len(last.manifest["commands"]) == len(first.manifest["commands"]) + 1

@@ -58,6 +58,8 @@ def test_what_it_saves_is_a_sac_that_goes_on(tmp_path):
     fused = taught(FusedSAC, 10)
     fused.save(tmp_path / "agent.zip")
     loaded = SAC.load(tmp_path / "agent.zip", env=gymnasium.make("Pendulum-v1"), device="cpu")
+    for optimizer in (loaded.actor.optimizer, loaded.critic.optimizer, loaded.ent_coef_optimizer):
+        assert not optimizer.param_groups[0]["fused"]
     observation = fused.observation_space.sample()
     np.testing.assert_array_equal(
         loaded.predict(observation, deterministic=True)[0], fused.predict(observation, deterministic=True)[0]

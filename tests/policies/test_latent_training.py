@@ -76,7 +76,7 @@ def test_an_interrupted_training_ends_with_the_same_policy(tmp_path, monkeypatch
     monkeypatch.setattr(keeper.Keeper, "save", original)
     told = []
     resumed = learn_in_latents(trained, plan, tmp_path / "part", told.append)
-    assert told == [400, 600]
+    assert told == [400, 600, 800]
     for name, value in whole.policy.tensors.items():
         assert torch.equal(value, resumed.policy.tensors[name]), name
     with pytest.raises(ConfigError, match="other settings"):

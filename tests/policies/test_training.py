@@ -112,6 +112,18 @@ def test_an_unknown_algorithm_is_named(point_mass, tmp_path):
             learn(LearnConfig(algorithm=algorithm), point_mass.task, point_mass, tmp_path / "work")
 
 
+def test_a_resumed_training_in_the_physics_begins_where_it_has_not_begun_before(tmp_path):
+    begun = []
+    for steps in (0, 32):
+        learner = PPO("MlpPolicy", DummyVecEnv([FarLine]), n_steps=32, batch_size=32, n_epochs=1, seed=3, device="cpu")
+        if steps:
+            learner.num_timesteps = steps
+            save_learner(tmp_path / "learner.safetensors", learner, None)
+            restore_learner(tmp_path / "learner.safetensors", learner, None)
+        begun.append(learner.get_env().reset()[0, 0])
+    assert begun[0] != begun[1]
+
+
 def test_scaled_rewards_make_a_return_of_about_one(point_mass, tmp_path, monkeypatch):
     """A reward of 7 at gamma 0.9 is 70 to come: a tenth of a unit each step."""
     normalizer = point_mass.model.normalizer
@@ -189,7 +201,7 @@ def test_running_scales_survive_an_interruption(tmp_path, algorithm):
 def test_progress_is_told_instead_of_shown(point_mass, tmp_path, capsys):
     told = []
     learn(config("ppo"), point_mass.task, point_mass, tmp_path / "work", progress=told.append)
-    assert told == list(range(0, 320, 32)) and capsys.readouterr().err == ""
+    assert told == list(range(0, 321, 32)) and capsys.readouterr().err == ""
 
 
 def test_ppo_in_the_physics_has_settings_of_its_own_where_it_is_scaled(point_mass, tmp_path):

@@ -64,7 +64,12 @@ class FusedSAC(SAC):
 
     def get_parameters(self) -> dict[str, dict[str, Any]]:
         """Of SB3's own layout, see :class:`~stable_baselines3.SAC`: one optimizer state for each parameter."""
+        assert self.log_ent_coef is not None and self.ent_coef_optimizer is not None
+        entropy = torch.optim.Adam([self.log_ent_coef], self.ent_coef_optimizer.param_groups[0]["lr"])
+        for name, moment in self.ent_coef_optimizer.state.get(self.log_ent_coef, {}).items():
+            entropy.state[self.log_ent_coef][name] = moment.clone()
         plain = {
+            "ent_coef_optimizer": entropy,
             "actor.optimizer": self._fused_actor.plain(self.actor.optimizer, self.actor.parameters()),
             "critic.optimizer": self._fused_critic.plain(self.critic.optimizer, self.critic.parameters()),
         }

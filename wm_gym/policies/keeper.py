@@ -46,6 +46,7 @@ class Keeper(BaseCallback):
         steps: int,
         identity: Mapping[str, Any],
         progress: Callable[[int], None] | None = None,
+        label: str = "train",
         trials: Trials | None = None,
         imitated: bool = False,
     ) -> None:
@@ -56,7 +57,7 @@ class Keeper(BaseCallback):
         self._before, self._started = 0.0, time.perf_counter()
         self._saved = self._started
         self._steps, self._progress = steps, progress
-        look: dict[str, Any] = {"desc": "train", "unit": "step", "unit_scale": True, "mininterval": 0.5}
+        look: dict[str, Any] = {"desc": label, "unit": "step", "unit_scale": True, "mininterval": 0.5}
         self.bar = tqdm(total=steps, file=sys.stderr, disable=progress is not None, **look)
 
     def elapsed(self) -> float:
@@ -87,6 +88,7 @@ class Keeper(BaseCallback):
         if (left := self._steps - learner.num_timesteps) > 0:
             learner.learn(left, callback=self, reset_num_timesteps=learner.num_timesteps == 0)
             self.save()
+        self._tell()
         self.measure()
         self.bar.close()
 
@@ -107,13 +109,16 @@ class Keeper(BaseCallback):
         self.curve.append({"steps": steps, "seconds": round(self.elapsed(), 1), "physical": returns})
         self.bar.set_postfix_str(f"return {float(np.mean(returns)):.2f}")
 
-    def _on_rollout_start(self) -> None:
+    def _tell(self) -> None:
         self.bar.update(min(self.num_timesteps, self._steps) - self.bar.n)
+        if self._progress is not None:
+            self._progress(self.num_timesteps)
+
+    def _on_rollout_start(self) -> None:
+        self._tell()
         if self._imitated and isinstance(self.model, PPO):
             for parameter in actor_parameters(self.model):
                 parameter.requires_grad_(self.num_timesteps >= _ALIKE * self._steps)
-        if self._progress is not None:
-            self._progress(self.num_timesteps)
         last = self.curve[-1]["steps"] if self.curve else 0
         if self._trials is not None:
             if self.num_timesteps // self._trials.every > last // self._trials.every:

@@ -60,6 +60,7 @@ def learn_in_latents(
     config: LatentLearnConfig,
     work: Path,
     progress: Callable[[int], None] | None = None,
+    label: str = "train",
 ) -> LatentLearnResult:
     """Train PPO on ``obs_type="latent"``, going on from the checkpoint in ``work``: nothing is drawn.
 
@@ -68,6 +69,7 @@ def learn_in_latents(
         config: see :class:`LatentLearnConfig`.
         work: folder for checkpoints. It stays, complete, for the caller to remove once the result is safe.
         progress: told the number of steps taken, between rollouts; None shows a bar.
+        label: of the bar.
 
     Raises:
         ConfigError: ``work`` belongs to another training.
@@ -87,7 +89,7 @@ def learn_in_latents(
     learner = build_learner("ppo", env, config.seed, config.steps, None, settings)
     env.seed(config.seed * 1_000_003)  # seeds of agents lie apart: no two share a rollout
     model = dict(trained.manifest.get("files", {}))
-    keeper = Keeper(work, env, config.steps, asdict(config) | {"model": model}, progress)
+    keeper = Keeper(work, env, config.steps, asdict(config) | {"model": model}, progress, label)
     keeper.resume(learner)
     keeper.teach(learner)
     env.close()
@@ -103,13 +105,15 @@ class PixelLearner:
     def __init__(self, task: TaskSpec, steps: int, seed: int) -> None:
         """Set it up with SB3's own settings, to train for ``steps`` frames; the last few are stacked."""
         self._env = VecFrameStack(DummyVecEnv([lambda: Monitor(make_pixels(task))]), _STACKED)
-        self._task, self._steps, self._seed = task.name, steps, seed
+        self._task, self._steps, self._seed = task, steps, seed
         rollout = min(2048, steps)  # SB3's own, but it would overshoot a shorter training
         self._learner = PPO("CnnPolicy", self._env, n_steps=rollout, seed=seed, device="cpu")
 
     def learn(self, work: Path) -> float:
         """Train, going on from the checkpoint in ``work`` if an earlier call left one; returns the wall seconds."""
-        keeper = Keeper(work, None, self._steps, {"task": self._task, "steps": self._steps, "seed": self._seed})
+        seen = [str(camera) for camera in self._task.cameras]
+        identity = {"task": self._task.name, "cameras": seen, "steps": self._steps, "seed": self._seed}
+        keeper = Keeper(work, None, self._steps, identity)
         keeper.resume(self._learner)
         keeper.teach(self._learner)
         return keeper.elapsed()

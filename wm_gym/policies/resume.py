@@ -1,6 +1,6 @@
 """Everything that a stable-baselines3 learner needs to go on where it stopped, as plain tensors.
 
-In imagination it goes on to the bit. In the physics the unfinished episode is lost, and a new one begins.
+In imagination it goes on to the bit. In the physics the unfinished episode is lost, and others begin.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def restore_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
             _restore_sac(learner, tensors)
         if isinstance(rollouts := _rollouts(env), WorldModelVecEnv):
             _restore_rollouts(learner, rollouts, tensors)
+        else:
+            _begin_elsewhere(learner)
         if isinstance(env, FilteredLatents):
             learner._last_obs = env.restore(_named(tensors, "filter."))
         if isinstance(env, VecNormalize):
@@ -149,6 +151,13 @@ def _restore_rollouts(learner: BaseAlgorithm, env: WorldModelVecEnv, tensors: di
     learner._last_obs = state.observation.numpy()
     learner._last_original_obs = None
     learner._last_episode_starts = tensors["running.first"].numpy()
+
+
+def _begin_elsewhere(learner: BaseAlgorithm) -> None:
+    """Seed the physics by how far it has come: as at first, its episodes would begin where they have begun before."""
+    if (env := learner.get_env()) is not None:
+        seeds = np.random.SeedSequence([learner.seed or 0, learner.num_timesteps])
+        env.seed(int(seeds.generate_state(1)[0] >> 1))
 
 
 def _statistics(env: VecNormalize) -> dict[str, RunningMeanStd]:

@@ -127,7 +127,7 @@ def learn(
     if config.measure_every is not None and make_physics is not None:
         identity["measure_every"] = config.measure_every
         trials = Trials(make_physics(task), config.measure_every, config.seed)
-    keeper = Keeper(work, env, config.steps, identity, progress, trials, bool(demonstrations))
+    keeper = Keeper(work, env, config.steps, identity, progress, trials=trials, imitated=bool(demonstrations))
     keeper.resume(learner)
     if demonstrations and learner.num_timesteps == 0:
         assert isinstance(learner, PPO)
