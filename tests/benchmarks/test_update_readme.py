@@ -247,7 +247,7 @@ def test_few_real_steps_stand_beside_sacs_many(place):
     (place / "results" / "learning_arm.json").write_text(json.dumps(content))
     assert run(place).returncode == 0
     text = (place / "README.md").read_text()
-    row = "| arm | 5,000 | 2 | -4.98 [-5.50, -4.50] | 4.0 min | 15,000 | 2 | -6.00 [-5.50, -4.50] | 4.0 min "
+    row = "| arm | a | 5,000 | 2 | -4.98 [-5.50, -4.50] | 4.0 min | 15,000 | 2 | -6.00 [-5.50, -4.50] | 4.0 min "
     assert f"{row}| 1.02 [0.500, 1.50] | 2.35 -> -1.20 [-1.50, 0] |" in text
     assert "arm: `python a.py`, against `python b.py` on a CPU." in text
 
