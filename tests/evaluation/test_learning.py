@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wm_gym.errors import DataError
-from wm_gym.evaluation.learning import compare_learning, read_learner
+from wm_gym.evaluation.learning import compare_again, compare_learning, read_learner
 from wm_gym.evaluation.learning_chart import draw_learning, draw_progress
 
 MACHINE = {"processor": "a CPU", "cores": 2}
@@ -93,8 +93,10 @@ def test_what_cannot_be_compared_is_named(tmp_path):
         compare_learning(control, control)
     with pytest.raises(DataError, match="never tried after the same"):
         compare_learning([inside[0], left(tmp_path, 4, [1.0, 2.0], [(9, [1.0], 1.0)])], control)
-    with pytest.raises(DataError, match=r"1, 2.* episodes"):
-        compare_learning([left(tmp_path, 6, [1.0], [(9, [1.0], 1.0)])], control)
+    earlier = tmp_path / "learning_arm.json"
+    earlier.write_text(json.dumps(compare_learning(inside, control)))
+    with pytest.raises(DataError, match="about 2 episodes, seed 6 was tried for 1"):
+        compare_again([left(tmp_path, 6, [1.0], [(9, [1.0], 1.0)])], earlier)
     (tmp_path / "other").mkdir()
     other = left(tmp_path / "other", 5, [1.0], [(10, [1.0], 1.0)], task="leg")
     with pytest.raises(DataError, match="arm, leg"):
@@ -104,6 +106,16 @@ def test_what_cannot_be_compared_is_named(tmp_path):
         left(tmp_path, 7, [], [], curve=[{"steps": 5, "return": 1.0}], **unmeasured)
     with pytest.raises(DataError, match="no trial"):
         left(tmp_path, 8, [1.0], [])
+
+
+def test_longer_trials_count_by_the_starts_that_all_share(tmp_path):
+    inside, control = sides(tmp_path)
+    longer = left(tmp_path, 2, [8.0, 10.0, 90.0], [(100, [9.0], 9.0)], settings={"rounds": 2, "episodes": 3})
+    found = compare_learning([inside[0], longer], control)
+    assert [row["return"] for row in found["inside"]["seeds"]] == [5.0, 9.0]
+    (tmp_path / "learning_arm.json").write_text(json.dumps(found))
+    again = compare_again([longer], tmp_path / "learning_arm.json")
+    assert again["inside"]["return"]["value"] == 9.0
 
 
 def test_returns_stay_whole_numbers_of_the_record(tmp_path):

@@ -7,7 +7,7 @@ Both sides are folders that a program left: ``agents/train_rounds.py`` or ``agen
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Learner:
     task: str
     seed: int
     how: Mapping[str, Any]
-    """Algorithm, world and settings but the seed."""
+    """Algorithm, world and settings but the seed and the episodes of the trial."""
     real_steps: int
     returns: FloatArray
     """(N,) of the finished agent's trial in the physics, from starts that all share."""
@@ -54,7 +54,7 @@ def read_learner(folder: Path) -> Learner:
         ]
         returns = np.asarray(trial["physical_returns"], np.float64)
         seconds = float(found["wall_seconds"])
-        settings = {name: value for name, value in found["settings"].items() if name != "seed"}
+        settings = {name: value for name, value in found["settings"].items() if name not in ("seed", "episodes")}
         how = {"algorithm": found["algorithm"], "world": found.get("world", "both"), **settings}
         whose = (str(found["task"]), int(found["seed"]), how, int(found["real_steps"]))
         learner = Learner(*whose, returns, curve, seconds, found["command"], found["machine"])
@@ -69,6 +69,8 @@ def read_learner(folder: Path) -> Learner:
 def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed: int = 0) -> dict[str, Any]:
     """Both sides' returns, their difference, the curves, what imagination promised too much, and how they were made.
 
+    Agents that were tried for more episodes than others count by the first ones, whose starts all share.
+
     Args:
         inside: learnt with a world model, each training seed once.
         control: learnt in the physics alone.
@@ -82,6 +84,8 @@ def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed
     if len(tasks) > 1:
         raise DataError(f"agents of several robots ({', '.join(tasks)}) cannot be compared")
     _check_sides(inside, control)
+    shared = min(len(learner.returns) for learner in (*inside, *control))
+    inside, control = _first(inside, shared), _first(control, shared)
     generator = np.random.default_rng(seed)
     values = _compare(
         inside, [learner.returns for learner in control], lambda mean: _side(control, mean, generator), generator
@@ -105,8 +109,13 @@ def compare_again(inside: Sequence[Learner], path: Path, seed: int = 0) -> dict[
         raise DataError(f"{path} holds no comparison ({error}): benchmarks/compare_learning.py writes such") from error
     if others := sorted({learner.task for learner in inside} - {task}):
         raise DataError(f"{path} is about {task}, and not {', '.join(others)}")
-    _check_inside(inside, theirs)
-    values = _compare(inside, theirs, lambda _: control, np.random.default_rng(seed))
+    _check_inside(inside)
+    shared = len(theirs[0])
+    if short := [learner for learner in inside if len(learner.returns) < shared]:
+        raise DataError(
+            f"{path} is about {shared} episodes, seed {short[0].seed} was tried for {len(short[0].returns)}"
+        )
+    values = _compare(_first(inside, shared), theirs, lambda _: control, np.random.default_rng(seed))
     machines = dict.fromkeys((describe_machines([learner.machine for learner in inside]), machine))
     return values | {"commands": [_command(inside), command], "machine": "; ".join(machines)}
 
@@ -137,15 +146,17 @@ def _check_sides(inside: Sequence[Learner], control: Sequence[Learner]) -> None:
     for learner in control:
         if (learner.how["world"], learner.how["algorithm"]) != ("physics", "sac"):
             raise DataError(f"control: seed {learner.seed} is {learner.how['algorithm']}, not SAC in the physics")
-    _check_inside(inside, [learner.returns for learner in control])
+    _check_inside(inside)
 
 
-def _check_inside(inside: Sequence[Learner], theirs: Sequence[FloatArray]) -> None:
+def _first(learners: Sequence[Learner], episodes: int) -> list[Learner]:
+    return [replace(learner, returns=learner.returns[:episodes]) for learner in learners]
+
+
+def _check_inside(inside: Sequence[Learner]) -> None:
     _check_alike(inside)
     if any("imagined" not in point for learner in inside for point in learner.curve):
         raise DataError("inside: an agent that never imagined is among them; name it as control")
-    if len(sizes := sorted({len(returns) for returns in (*theirs, *(i.returns for i in inside))})) > 1:
-        raise DataError(f"the agents were tried for {sizes} episodes: all must share their starts")
 
 
 def _check_alike(side: Sequence[Learner]) -> None:
