@@ -1,4 +1,7 @@
-"""Hydra overrides -> a typed dataclass. An unknown key, a wrong type or a missing value is one clear error."""
+"""Hydra overrides -> a typed dataclass, and whose output a folder is.
+
+An unknown key, a wrong type or a missing value is one clear error.
+"""
 
 from __future__ import annotations
 

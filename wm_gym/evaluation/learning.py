@@ -85,7 +85,7 @@ def compare_learning(inside: Sequence[Learner], control: Sequence[Learner], seed
         raise DataError(f"agents of several robots ({', '.join(tasks)}) cannot be compared")
     _check_sides(inside, control)
     shared = min(len(learner.returns) for learner in (*inside, *control))
-    inside, control = _first(inside, shared), _first(control, shared)
+    inside, control = _with_first_episodes(inside, shared), _with_first_episodes(control, shared)
     generator = np.random.default_rng(seed)
     values = _compare(
         inside, [learner.returns for learner in control], lambda mean: _side(control, mean, generator), generator
@@ -115,9 +115,14 @@ def compare_again(inside: Sequence[Learner], path: Path, seed: int = 0) -> dict[
         raise DataError(
             f"{path} is about {shared} episodes, seed {short[0].seed} was tried for {len(short[0].returns)}"
         )
-    values = _compare(_first(inside, shared), theirs, lambda _: control, np.random.default_rng(seed))
+    values = _compare(_with_first_episodes(inside, shared), theirs, lambda _: control, np.random.default_rng(seed))
     machines = dict.fromkeys((describe_machines([learner.machine for learner in inside]), machine))
     return values | {"commands": [_command(inside), command], "machine": "; ".join(machines)}
+
+
+def _with_first_episodes(learners: Sequence[Learner], episodes: int) -> list[Learner]:
+    """The same learners, tried from the first starts alone."""
+    return [replace(learner, returns=learner.returns[:episodes]) for learner in learners]
 
 
 def _compare(
@@ -147,10 +152,6 @@ def _check_sides(inside: Sequence[Learner], control: Sequence[Learner]) -> None:
         if (learner.how["world"], learner.how["algorithm"]) != ("physics", "sac"):
             raise DataError(f"control: seed {learner.seed} is {learner.how['algorithm']}, not SAC in the physics")
     _check_inside(inside)
-
-
-def _first(learners: Sequence[Learner], episodes: int) -> list[Learner]:
-    return [replace(learner, returns=learner.returns[:episodes]) for learner in learners]
 
 
 def _check_inside(inside: Sequence[Learner]) -> None:

@@ -20,7 +20,7 @@ def render_learning(results: Path) -> str:
 
     def read(content: Mapping[str, Any]) -> tuple[str, str]:
         inside, control, excess = content["inside"], content["control"], content["excess"]
-        cells = [content["task"], program(content["commands"][0])]
+        cells = [content["task"], _program(content["commands"][0])]
         for side in (inside, control):
             cells += [f"{side['real_steps']:,}", str(len(side["seeds"])), rounded(side["return"])]
             cells.append(duration(side["wall_seconds"]))
@@ -45,6 +45,6 @@ def render_learning(results: Path) -> str:
     return "\n".join(["", f"| {' | '.join(head)} |", rule, *rows, "", "\n\n".join(made), ""])
 
 
-def program(command: str) -> str:
+def _program(command: str) -> str:
     """The name of the program that a command runs."""
     return next((Path(word).stem for word in command.split() if word.endswith(".py")), command)
