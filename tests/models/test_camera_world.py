@@ -65,6 +65,22 @@ def test_the_verbs_keep_their_shapes_and_rows_apart(world, moving_dot):
     assert together[-1].min() >= 0 and together[-1].max() <= 1
 
 
+def test_a_code_that_differs_by_less_than_its_coder_tells_apart_is_held_still(moving_dot):
+    def with_a_still_row(seed):
+        episode = embedded(moving_dot.episode(seed))
+        row = np.random.default_rng(seed).normal(3.0, 0.01, (len(episode) + 1, 1))
+        observations = np.concatenate([episode.observations[:, :1], row, episode.observations[:, 1:2]], 1)
+        return replace(episode, observations=observations.astype(np.float32))
+
+    model = CameraWorld(moving_dot.task, SMALL)
+    model.fit_scales([with_a_still_row(seed) for seed in range(20)])
+    assert model.normalizer.moving.tolist() == [True, False, True]
+    assert model.normalizer.std[1].item() == pytest.approx(0.1), "the noise that points are learnt with"
+    embedding = torch.tensor([[0.5, 3.02, 0.1]])
+    latent = model.imagine(model.observe(None, None, embedding), torch.tensor([[0.3]]), torch.tensor([[0.5]]))
+    assert latent["appearance"][0, :, 1].tolist() == pytest.approx([3.02] * SMALL.members)
+
+
 def test_members_agree_where_something_was_observed_and_part_where_nothing_is(world):
     latent = world.observe(None, None, torch.zeros(4, 3))
     assert torch.equal(latent["spread"], torch.zeros(4))

@@ -64,6 +64,12 @@ def test_codes_of_a_moving_dot_draw_it_again(moving_dot):
     after = drawing_error(coders, frames_segment(frames[1::2])).item()
     assert before == pytest.approx(1.0, abs=0.3)  # nothing but the background is drawn
     assert after < 0.1
+    pictures = as_pictures(torch.from_numpy(frames))[0]
+    grainy = pictures + 0.02 * torch.randn(pictures.shape)
+    with torch.no_grad():
+        codes, moved = (coders.encode("eye", shown, 101, pictures.device) for shown in (pictures, grainy))
+    column = codes.std(0).argmax()
+    assert (moved - codes).std(0)[column] < 0.3 * codes.std(0)[column], "what a codec leaves behind moves no code"
 
 
 def test_points_lie_where_something_is_and_draw_it_there():

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -93,8 +94,17 @@ class CameraWorld(WorldModel):
         self.judge = EnsembleMLP(members, 2 * seen + actions, self.shape.judge_width, self.shape.judge_layers, 2)
 
     def fit_scales(self, episodes: Sequence[Episode]) -> None:
-        """Measure the training episodes, whose observations are embeddings without a hole."""
-        self.normalizer.fit(episodes)
+        """Measure the training episodes, whose observations are embeddings without a hole.
+
+        Of a code that differs by less than its coder tells apart, as the height of a cart on its rail does, all
+        difference is noise: it is held still, and not blown up to a deviation of one.
+        """
+        self.normalizer.fit(episodes, self._resolution())
+
+    def _resolution(self) -> np.ndarray:
+        """(F,) what the sensors tell apart: of a state all that there is."""
+        codes = torch.cat([coder.resolution for _, coder in self.coders.each()])
+        return np.pad(codes.numpy(), (0, self.embedding_size - len(codes)))
 
     def config(self) -> dict[str, Any]:
         """The values of :class:`CameraWorldConfig`."""

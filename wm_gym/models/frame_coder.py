@@ -35,11 +35,12 @@ from wm_gym.types import CameraSpec, FloatArray, Segment
 
 _SMALLEST_SIDE = 4  # pixels of the map between the convolutions and the embedding
 _NOISE = 0.1, 0.5  # standard deviations, on points and on the rest: near codes must mean near pictures (docs/log.md)
+_GRAIN = 0.01  # standard deviation of what a codec leaves behind in a pixel, of the full range: it must move no code
 _HOLD = 1e-3  # weight of the codes' mean square, which would outgrow the noise otherwise
 _GUIDE_WIDTH = 96
 _GUIDE_WEIGHT = 3.0  # of reward and termination beside the pictures (docs/log.md)
 _POOLS = 1, 2, 4, 8  # pixels to a side that are averaged before errors are measured
-_RARE = 0.01  # share of the strongest colour axis's variance that is added to each: what is below is the codec's noise
+_RARE = 0.01  # share of the strongest colour axis's variance that is added to each
 _SPAN = 10.0  # a point's number at the frame's edge: the noise on it is then a hundredth of half a frame
 _SHARPNESS = 3.0  # of the maps' softmax, over colours in deviations
 _AT_ONCE = 256  # frames drawn in one go: more would only take memory
@@ -75,7 +76,8 @@ class FrameCoder(nn.Module):
             raise ConfigError(
                 f"points={config.points}: at least one, of two numbers each, and fewer than size={config.size} in all"
             )
-        self.height, self.width, self.points = camera.height, camera.width, config.points
+        self.height, self.width = camera.height, camera.width
+        self.size, self.points = config.size, config.points
         halvings = max(1, (min(self.height, self.width) // _SMALLEST_SIDE).bit_length() - 1)
         channels = [config.channels[min(level, len(config.channels) - 1)] for level in range(halvings)]
         whole = 2**halvings
@@ -113,7 +115,7 @@ class FrameCoder(nn.Module):
         self.background.copy_(pictures.mean(0))
         colours = (pictures - self.background).transpose(0, 1).flatten(1).double()
         values, axes = torch.linalg.eigh(colours @ colours.T / colours.shape[1])
-        deviations = (values + _RARE * values.max()).clamp(min=1e-6).sqrt()
+        deviations = (values + _RARE * values.max() + _GRAIN**2).sqrt()
         self.whitening.copy_((axes / deviations).T)
         self.unwhitening.copy_(axes * deviations)
         self.variances.copy_(_mean_squares(self.whiten(pictures - self.background)).mean(1).clamp(min=1e-6))
@@ -167,12 +169,15 @@ class FrameCoder(nn.Module):
         drawn: Tensor = self.background + torch.einsum("cd,bdhw->bchw", self.unwhitening, x.float())
         return drawn
 
+    @property
+    def resolution(self) -> Tensor:
+        """(E,) standard deviation of the noise on embeddings while they are learnt: less is not told apart."""
+        points = 2 * self.points
+        return torch.tensor([_NOISE[0]] * points + [_NOISE[1]] * (self.size - points))
+
     def noise(self, embedding: Tensor, generator: torch.Generator) -> Tensor:
         """What is added to embeddings (B, E) while they are learnt."""
-        drawn = torch.randn(embedding.shape, generator=generator)
-        drawn[:, : 2 * self.points] *= _NOISE[0]
-        drawn[:, 2 * self.points :] *= _NOISE[1]
-        return drawn.to(embedding.device)
+        return (self.resolution * torch.randn(embedding.shape, generator=generator)).to(embedding.device)
 
     def error(self, drawn: Tensor, wanted: Tensor) -> Tensor:
         """How unlike drawn and wanted pictures (B, 3, H, W) are (B,): 1 is a picture of the background alone.
@@ -246,7 +251,9 @@ class FrameCoders(Trainable):
         codes, parts = [], {}
         for name, coder in self.each():
             wanted, there = as_pictures(segment.frames[name][:, 0])
-            code = coder.encode(augment(wanted, self.augmentation, generator))
+            altered = augment(wanted, self.augmentation, generator)
+            grain = torch.randn(altered.shape, generator=generator).to(altered.device)
+            code = coder.encode(altered + _GRAIN * grain)
             noisy = code + coder.noise(code, generator)
             held = coder.error(coder.decode(noisy), wanted) + _HOLD * code[:, 2 * coder.points :].square().mean(-1)
             parts[name] = (held * there).sum() / there.sum().clamp(min=1)

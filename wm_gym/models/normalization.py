@@ -60,16 +60,21 @@ class Normalizer(nn.Module):
         self.register_buffer("action_mean", torch.tensor([middle for middle, _ in middles]))
         self.register_buffer("action_scale", torch.tensor([reach for _, reach in middles]))
 
-    def fit(self, episodes: Sequence[Episode]) -> None:
-        """Measure the training episodes. Every one of them must have at least one step."""
+    def fit(self, episodes: Sequence[Episode], resolution: np.ndarray | float = 0.0) -> None:
+        """Measure the training episodes. Every one of them must have at least one step.
+
+        Args:
+            episodes: of the training split.
+            resolution: (S,) a dimension whose standard deviation is smaller does not move, and is scaled by it.
+        """
         observations = np.concatenate([e.observations for e in episodes]).astype(np.float64)
         deltas = np.concatenate([np.diff(e.observations.astype(np.float64), axis=0) for e in episodes])
         rewards = np.concatenate([e.rewards for e in episodes]).astype(np.float64)
         std, delta_std = observations.std(0), np.sqrt((deltas**2).mean(0))
         size = np.abs(observations).max(0) + 1e-12
-        moving = delta_std > _NEGLIGIBLE * size
+        moving = (delta_std > _NEGLIGIBLE * size) & (std >= resolution)
         self._set("mean", observations.mean(0))
-        self._set("std", np.where(std > _NEGLIGIBLE * size, std, 1.0))
+        self._set("std", np.maximum(np.where(std > _NEGLIGIBLE * size, std, 1.0), resolution))
         self._set("delta_std", np.where(moving, delta_std, 1.0))
         self.moving.copy_(torch.from_numpy(moving))
         self._set("low", observations.min(0))
