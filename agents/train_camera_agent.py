@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,15 @@ import torch
 
 from wm_gym.config import REQUIRED, is_complete, run_program
 from wm_gym.errors import ConfigError
+from wm_gym.evaluation.camera_trial import show_trial, trial_figures
 from wm_gym.evaluation.identity import command_line, describe_machine, installed_versions
 from wm_gym.evaluation.returns import FIRST_SEED
-from wm_gym.evaluation.statistics import mean_interval
 from wm_gym.files import write_json
 from wm_gym.models import TrainedModel, load_model
 from wm_gym.policies.latent_training import LatentLearnConfig, PixelLearner, learn_in_latents, try_everywhere
 
 Attempt = Callable[[], dict[str, np.ndarray]]
 METHODS = {"imagination": "PPO in latent imagination", "physics": "PPO with CnnPolicy in MuJoCo"}
-WHERE = {
-    "physical": "MuJoCo, from the camera",
-    "imagined": "imagination",
-    "refiltered": "imagination, drawn and filtered again",
-}
 
 
 @dataclass
@@ -72,8 +67,9 @@ def main(config: CameraAgentConfig) -> None:
         torch.set_num_threads(config.threads)
     figures, attempt = (_imagine if config.world == "imagination" else _control)(config, trained, work)
     started = time.perf_counter()
-    trial = _trial(attempt(), np.random.default_rng(config.seed))
-    _show(trial, figures)
+    trial = trial_figures(attempt(), np.random.default_rng(config.seed))
+    show_trial(trial)
+    print(f"{'training':<44}{figures['training_seconds']:>9.0f}s   {figures['steps_per_second']:,.0f} steps/s")
     record = {
         "settings": settings,
         "method": METHODS[config.world],
@@ -93,30 +89,6 @@ def main(config: CameraAgentConfig) -> None:
     write_json(output / "result.json", record)
     shutil.rmtree(work)
     print(f"agent: {output}")
-
-
-def _trial(returns: Mapping[str, np.ndarray], generator: np.random.Generator) -> dict[str, Any]:
-    """Means with their intervals, and the share of the imagined return that filtering instead of imagining costs."""
-    trial: dict[str, Any] = {name: asdict(mean_interval(values, generator)) for name, values in returns.items()}
-    trial |= {f"{name}_returns": [round(float(value), 4) for value in values] for name, values in returns.items()}
-    if "refiltered" in returns:
-        # Paired: both begin at the same imagined starts.
-        lost = mean_interval(returns["imagined"] - returns["refiltered"], generator)
-        scale = max(abs(trial["imagined"]["value"]), 1e-9)
-        trial["filtering_costs"] = {name: value / scale for name, value in asdict(lost).items()}
-    return trial
-
-
-def _show(trial: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-    print(f"\n{'return per episode':<44}{'mean':>10}   95 % interval")
-    for name, where in WHERE.items():
-        if name in trial:
-            found = trial[name]
-            print(f"{where:<44}{found['value']:>10.2f}   [{found['low']:.2f}, {found['high']:.2f}]")
-    if "filtering_costs" in trial:
-        found = trial["filtering_costs"]
-        print(f"filtering costs {found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}] of the imagined return")
-    print(f"{'training':<44}{figures['training_seconds']:>9.0f}s   {figures['steps_per_second']:,.0f} steps/s")
 
 
 def _imagine(config: CameraAgentConfig, trained: TrainedModel, work: Path) -> tuple[dict[str, Any], Attempt]:

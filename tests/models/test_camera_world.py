@@ -104,6 +104,16 @@ def test_a_sensor_that_was_not_observed_is_imagined(world):
     assert first.tolist() == pytest.approx([world.normalizer.mean[0].item(), 0.2, 0.3])
 
 
+def test_a_vector_of_a_filtered_state_recovers_it(world):
+    latent = world.observe(None, None, torch.tensor([[0.3, 0.8, -0.5], [0.1, 0.2, 0.3]]))
+    latent = world.observe(latent, torch.tensor([[0.4], [-0.7]]), torch.tensor([[0.2, 0.9, -0.4], [0.0, 0.1, 0.2]]))
+    found = world.recover(world.vector(latent), torch.tensor([[0.1], [0.99]]))
+    assert found["member"].tolist() == [0, SMALL.members - 1]
+    for name in ("appearance", "memory"):
+        assert torch.allclose(found[name], latent[name], atol=1e-6)
+    assert world.recover(world.vector(latent))["member"].tolist() == [MEAN, MEAN]
+
+
 def test_a_row_keeps_the_member_that_it_has_drawn(world):
     latent = world.observe(None, None, torch.zeros(3, 3), torch.tensor([[0.0], [0.4], [0.99]]))
     assert latent["member"].tolist() == [0, 1, 2]

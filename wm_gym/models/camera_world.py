@@ -138,16 +138,7 @@ class CameraWorld(WorldModel):
             scaled = self.normalizer.action(action)
             appearance = self._fill(embedding, before, memory, scaled)
             memory = self._remember(memory, before, scaled, appearance)
-        return LatentState(
-            {
-                "appearance": appearance.unsqueeze(1).repeat(1, members, 1),
-                "memory": memory.unsqueeze(1).repeat(1, members, 1),
-                "member": member,
-                "reward": embedding.new_zeros(rows),
-                "continuation": embedding.new_ones(rows),
-                "spread": embedding.new_zeros(rows),
-            }
-        )
+        return self._common(appearance, memory, member)
 
     def choose(self, latent: LatentState, noise: Tensor | None) -> LatentState:
         """Draw the member whose trajectory a row shows; None for the mean of all."""
@@ -186,6 +177,17 @@ class CameraWorld(WorldModel):
         """The shown appearance, in training standard deviations, and the memory: (B, F + K)."""
         memory = show_member(latent["memory"], latent["member"])
         return torch.cat([self.normalizer.observation(self._shown(latent)), memory], -1)
+
+    def recover(self, vector: Tensor, noise: Tensor | None = None) -> LatentState:
+        """The latent state, common to all members, whose :meth:`vector` (B, F + K) this is.
+
+        Args:
+            vector: of a filtered latent state.
+            noise: (B, 1) uniform in (0, 1), which draws the member that a row shows; None for the mean of all.
+        """
+        scaled, memory = vector.split([self.embedding_size, self.shape.memory], -1)  # type: ignore[no-untyped-call]
+        member = draw_members(noise, len(vector), self.shape.members, vector.device)
+        return self._common(scaled * self.normalizer.std + self.normalizer.mean, memory, member)
 
     def draw(self, latent: LatentState) -> Mapping[str, Tensor]:
         """What every camera would show: name -> (B, 3, H, W) in [0, 1]."""
@@ -247,6 +249,20 @@ class CameraWorld(WorldModel):
         crossed = F.binary_cross_entropy_with_logits(logit, ended, reduction="none")
         count = mask.sum().clamp(min=1)
         return ((reward - truth).square() * mask).sum() / count, (crossed * mask).sum() / count
+
+    def _common(self, appearance: Tensor, memory: Tensor, member: Tensor) -> LatentState:
+        """One appearance (B, F) and memory (B, K) for all members, of which row by row ``member`` (B,) is shown."""
+        rows, members = len(appearance), self.shape.members
+        return LatentState(
+            {
+                "appearance": appearance.unsqueeze(1).repeat(1, members, 1),
+                "memory": memory.unsqueeze(1).repeat(1, members, 1),
+                "member": member,
+                "reward": appearance.new_zeros(rows),
+                "continuation": appearance.new_ones(rows),
+                "spread": appearance.new_zeros(rows),
+            }
+        )
 
     def _shown(self, latent: LatentState) -> Tensor:
         return show_member(latent["appearance"], latent["member"])

@@ -62,6 +62,10 @@ class MixedReplay(ReplayBuffer):
             kept[index] = rows[name].reshape(count, -1).float()
         self.place, self.filled = (self.place + count) % capacity, min(capacity, self.filled + count)
 
+    def forget(self) -> None:
+        """Drop what was imagined."""
+        self.place, self.filled = 0, 0
+
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """A batch of both kinds, see the class."""
         real = batch_size if self.filled == 0 else max(1, round(self.real_share * batch_size))
