@@ -79,7 +79,7 @@ def main(settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
     print(
         f"learn {trained.task.name} from {recorded.num_steps:,} recorded and {loop.steps:,} further steps in "
-        f"{loop.rounds} rounds: {loop.all_updates:,} updates of SAC (one to three hundred a second on one core)",
+        f"{loop.rounds} rounds: {loop.all_updates:,} updates of SAC (some fifty a second on one core, acting included)",
         flush=True,
     )
     robot = LatentObservation(make_pixels(trained.task), trained)
@@ -96,9 +96,10 @@ def main(settings: Settings) -> None:
         "world": "imagination",
         "seed": settings.seed,
         "real_steps": recorded.num_steps + loop.steps,
-        "steps": loop.imagined * -(-loop.all_updates // 1000),
+        "steps": result.imagined,
         "trial": {"sac": trial},
         "curve": result.curve,
+        "training_seconds": round(result.wall_seconds, 1),
         "wall_seconds": round(result.wall_seconds, 1),
         "model": dict(trained.manifest["files"]),
         "command": command_line(),
@@ -115,7 +116,7 @@ def main(settings: Settings) -> None:
 def embed(trained: TrainedModel, dataset: Dataset) -> list[Episode]:
     """The whole episodes of a recording as embeddings; what was decoded for it is removed.
 
-    Bad ones are left out: the model's fit has named them, and a pole that hardly moves looks like a frozen camera.
+    Bad ones are left out, as the model's fit has named them and left them out.
     """
     model = trained.model
     assert isinstance(model, CameraWorld)

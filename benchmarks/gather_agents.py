@@ -26,7 +26,7 @@ class GatherConfig:
     """Settings of one table."""
 
     agents: list[str] = field(
-        default=REQUIRED, metadata={"help": "folders of agents/train_agent.py or train_camera_agent.py"}
+        default=REQUIRED, metadata={"help": "folders of agents/train_agent.py or of a camera agent's program"}
     )
     output: str = field(default=REQUIRED, metadata={"help": "JSON file to write"})
     logs: str | None = field(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import SAC
 
+from wm_gym.evaluation.camera_report import read_camera_agent
 from wm_gym.models import load_model
 from wm_gym.physics.camera import why_no_camera
 from wm_gym.policies import load_policy
@@ -68,6 +69,8 @@ def test_an_agent_learns_from_the_recording_and_from_what_it_does(place):
     assert "complete already" in rounds(*given(place)).stdout
     other = rounds(*given(place, "seed=1"))
     assert other.returncode == 1 and "holds another agent" in other.stderr
+    told = read_camera_agent(output, load_model(place / "model"))
+    assert told["physical"] == trial["physical"] and told["real_steps"] == 660
     table = place / "table.json"
     done = run(ROOT / "benchmarks" / "gather_agents.py", f"agents=[{output}]", f"output={table}")
     assert done.returncode == 0, done.stderr

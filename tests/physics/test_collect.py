@@ -212,8 +212,3 @@ def test_several_policies_are_recorded_side_by_side(reacher):
     assert keys == ["press-000000", "idle-000000"]
     np.testing.assert_array_equal(kept[keys[0]].actions, np.tile(np.float32([[1.0, 0.5]]), (20, 1)))
     assert not kept[keys[1]].actions.any()
-
-
-def test_a_robot_of_ones_own_is_not_lost_to_other_processes(reacher):
-    with pytest.raises(ConfigError, match="workers=2: a robot of one's own"):
-        record_episodes(reacher, Recipe(10), print, print, {}, workers=2, make=lambda task: make_physics(task))

@@ -41,7 +41,7 @@ def read_camera(folder: Path, trained: TrainedModel) -> Plain:
 
 
 def read_camera_agent(folder: Path, trained: TrainedModel) -> Plain:
-    """What an agent of ``agents/train_camera_agent.py`` earned in MuJoCo, from the camera, and in imagination.
+    """What a camera agent of ``agents/`` earned in MuJoCo, from the camera, and in imagination.
 
     Raises:
         DataError: it is no such agent, or one of another robot.

@@ -96,8 +96,8 @@ class CameraWorld(WorldModel):
     def fit_scales(self, episodes: Sequence[Episode]) -> None:
         """Measure the training episodes, whose observations are embeddings without a hole.
 
-        Of a code that differs by less than its coder tells apart, as the height of a cart on its rail does, all
-        difference is noise: it is held still, and not blown up to a deviation of one.
+        A code whose deviation is less than its coder tells apart, as of the height of a cart on its rail, is taken for
+        noise: it is held still, and not blown up to a deviation of one.
         """
         self.normalizer.fit(episodes, self._resolution())
 

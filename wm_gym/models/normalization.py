@@ -20,11 +20,11 @@ class Normalizer(nn.Module):
     mean: Tensor
     """(S,) of the observation."""
     std: Tensor
-    """(S,) of the observation; 1 where it never differs."""
+    """(S,) of the observation, the sensor's resolution at least; 1 where it never differs."""
     delta_std: Tensor
     """(S,) of one step's change; 1 where it never changes."""
     moving: Tensor
-    """(S,) bool: whether the dimension ever changes within an episode."""
+    """(S,) bool: whether the dimension changes within an episode, by more than the sensor's noise."""
     low: Tensor
     """(S,) smallest value seen."""
     high: Tensor

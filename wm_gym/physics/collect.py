@@ -221,7 +221,6 @@ def record_episodes(
     staged: Mapping[str, int],
     workers: int = 1,
     progress: Callable[[int], None] = lambda steps: None,
-    make: Callable[[TaskSpec], PhysicsEnv] = make_physics,
 ) -> list[str]:
     """Record what the recipe still lacks.
 
@@ -233,17 +232,14 @@ def record_episodes(
         staged: key -> steps of the episodes that an earlier run stored.
         workers: processes; 1 records in this one.
         progress: told the number of recorded steps after every episode.
-        make: gives the robot; with one worker alone.
 
     Returns:
         The keys of the dataset's episodes, in order.
     """
-    if workers > 1 and make is not make_physics:
-        raise ConfigError(f"workers={workers}: a robot of one's own is recorded by this process alone, workers=1")
     schedule = Schedule(recipe, staged)
     progress(schedule.steps())
     if workers <= 1:
-        recorded = _record_here(schedule, Recorder(task, recipe.policies, make), stage, discard)
+        recorded = _record_here(schedule, Recorder(task, recipe.policies), stage, discard)
     else:
         recorded = _record_in_processes(schedule, task, stage, discard, workers, recipe.policies)
     for job, steps in recorded:

@@ -46,7 +46,6 @@ class Keeper(BaseCallback):
         steps: int,
         identity: Mapping[str, Any],
         progress: Callable[[int], None] | None = None,
-        label: str = "train",
         trials: Trials | None = None,
         imitated: bool = False,
     ) -> None:
@@ -57,7 +56,7 @@ class Keeper(BaseCallback):
         self._before, self._started = 0.0, time.perf_counter()
         self._saved = self._started
         self._steps, self._progress = steps, progress
-        look: dict[str, Any] = {"desc": label, "unit": "step", "unit_scale": True, "mininterval": 0.5}
+        look: dict[str, Any] = {"desc": "train", "unit": "step", "unit_scale": True, "mininterval": 0.5}
         self.bar = tqdm(total=steps, file=sys.stderr, disable=progress is not None, **look)
 
     def elapsed(self) -> float:

@@ -98,7 +98,10 @@ class LatentRoundsResult:
     """To be saved for stable-baselines3."""
     curve: list[dict[str, Any]]
     """Of each round: real steps, the recording's included, and returns in the physics, from the camera."""
+    imagined: int
+    """Transitions imagined in all."""
     wall_seconds: float
+    """Of learning, acting and the rounds' trials; what an interruption cut short is not counted."""
 
 
 def learn_in_rounds(
@@ -108,7 +111,7 @@ def learn_in_rounds(
     env: gym.Env[Array, Array],
     work: Path,
 ) -> LatentRoundsResult:
-    """Learn from a recording and in rounds on the robot, going on from the checkpoint in ``work``.
+    """Learn, on the processor, from a recording and in rounds on the robot, going on after the last finished round.
 
     Args:
         config: see :class:`LatentRoundsConfig`.
@@ -130,7 +133,8 @@ def learn_in_rounds(
     env.close()
     details = {"task": trained.task.name, "algorithm": "sac", "world": "latent imagination", "seed": config.seed}
     details |= {"steps": config.steps, "model": dict(trained.manifest.get("files", {}))}
-    return LatentRoundsResult(export_policy(rounds.learner, details), rounds.learner, rounds.curve, rounds.elapsed())
+    policy = export_policy(rounds.learner, details)
+    return LatentRoundsResult(policy, rounds.learner, rounds.curve, rounds.imagined, rounds.elapsed())
 
 
 @torch.no_grad()
@@ -187,6 +191,7 @@ class _Rounds:
         )
         self.learner.set_logger(configure(None, []))
         self.curve: list[dict[str, Any]] = []
+        self.imagined = 0
         self._before, self._started = 0.0, time.perf_counter()
         self.bar = tqdm(total=config.all_updates, desc="learn", unit="update", file=sys.stderr, mininterval=0.5)
 
@@ -249,6 +254,7 @@ class _Rounds:
                 latent = self._imagine_step(latent)
                 kept += len(latent)
                 latent = latent.rows(latent["continuation"] >= 0.5)
+        self.imagined += kept
 
     def _imagine_step(self, latent: LatentState) -> LatentState:
         before = self._model.vector(latent)
@@ -282,7 +288,7 @@ class _Rounds:
         if folder.exists():
             restore_learner(folder / "learner.safetensors", self.learner, None)
             kept = read_json(folder / "curve.json")
-            self.curve, self._before = kept["curve"], kept["elapsed"]
+            self.curve, self.imagined, self._before = kept["curve"], kept["imagined"], kept["elapsed"]
             if self.done:
                 self.bar.update(self._config.first_updates + (self.done - 1) * self._config.updates)
             return
@@ -295,4 +301,6 @@ class _Rounds:
         """Write the checkpoint: of the next round everything else follows from it."""
         with replacing_folder(work / "checkpoint") as partial:
             save_learner(partial / "learner.safetensors", self.learner, None)
-            write_json(partial / "curve.json", {"curve": self.curve, "elapsed": self.elapsed()})
+            write_json(
+                partial / "curve.json", {"curve": self.curve, "imagined": self.imagined, "elapsed": self.elapsed()}
+            )

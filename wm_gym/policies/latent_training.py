@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,6 @@ def learn_in_latents(
     config: LatentLearnConfig,
     work: Path,
     progress: Callable[[int], None] | None = None,
-    label: str = "train",
 ) -> LatentLearnResult:
     """Train PPO on ``obs_type="latent"``, going on from the checkpoint in ``work``: nothing is drawn.
 
@@ -69,7 +68,6 @@ def learn_in_latents(
         config: see :class:`LatentLearnConfig`.
         work: folder for checkpoints. It stays, complete, for the caller to remove once the result is safe.
         progress: told the number of steps taken, between rollouts; None shows a bar.
-        label: of the bar.
 
     Raises:
         ConfigError: ``work`` belongs to another training.
@@ -89,7 +87,7 @@ def learn_in_latents(
     learner = build_learner("ppo", env, config.seed, config.steps, None, settings)
     env.seed(config.seed * 1_000_003)  # seeds of agents lie apart: no two share a rollout
     model = dict(trained.manifest.get("files", {}))
-    keeper = Keeper(work, env, config.steps, asdict(config) | {"model": model}, progress, label)
+    keeper = Keeper(work, env, config.steps, asdict(config) | {"model": model}, progress)
     keeper.resume(learner)
     keeper.teach(learner)
     env.close()
@@ -133,13 +131,7 @@ class PixelLearner:
         return np.array(earned)
 
 
-def try_everywhere(
-    trained: TrainedModel,
-    policy: Policy,
-    episodes: int,
-    first_seed: int,
-    worlds: Sequence[str] = ("imagined", "refiltered", "physical"),
-) -> dict[str, np.ndarray]:
+def try_everywhere(trained: TrainedModel, policy: Policy, episodes: int, first_seed: int) -> dict[str, np.ndarray]:
     """Returns (episodes,) of a policy on latent vectors, by world, one episode for each seed from ``first_seed``.
 
     ``imagined`` acts on the latent states that are imagined, ``refiltered`` on those that a filter makes of the frames
@@ -153,8 +145,8 @@ def try_everywhere(
     if trained.task.env_id is not None:
         makers["physical"] = lambda: LatentObservation(make_pixels(trained.task), trained)
     found = {}
-    for name in (world for world in worlds if world in makers):
-        env = makers[name]()
+    for name, make in makers.items():
+        env = make()
         try:
             found[name] = latent_returns(env, policy, episodes, first_seed)
         finally:
