@@ -39,7 +39,7 @@ from wm_gym.policies.fused_sac import FusedSAC
 from wm_gym.policies.learners import export_policy
 from wm_gym.policies.mixed_replay import MixedReplay, recorded_episodes
 from wm_gym.policies.policy import Policy
-from wm_gym.policies.resume import restore_learner, save_learner
+from wm_gym.policies.resume import check_same_training, restore_learner, save_learner
 from wm_gym.policies.trials import imagine_returns, try_learner
 from wm_gym.types import Episode, Segment, TaskSpec
 
@@ -321,11 +321,7 @@ class _Loop(BaseCallback):
         if not record.exists():
             write_json(record, self._identity())
             return
-        if read_json(record) != self._identity():
-            raise ConfigError(
-                f"{self._work} holds an unfinished training with other settings: finish it with its own settings, "
-                "delete it, or choose another output"
-            )
+        check_same_training(self._work, read_json(record), self._identity())
         folder = self._work / "checkpoint"
         if not folder.exists():
             return

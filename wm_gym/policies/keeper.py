@@ -16,10 +16,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
-from wm_gym.errors import ConfigError
 from wm_gym.files import read_json, write_json
 from wm_gym.policies.imitation import actor_parameters
-from wm_gym.policies.resume import restore_learner, save_learner
+from wm_gym.policies.resume import check_same_training, restore_learner, save_learner
 from wm_gym.policies.trials import try_learner
 
 _SAVE_EVERY = 30.0  # seconds between two checkpoints
@@ -68,11 +67,7 @@ class Keeper(BaseCallback):
         record, checkpoint = self._work / "learn.json", self._work / "learner.safetensors"
         if record.exists():
             kept = read_json(record)
-            if kept["identity"] != self._identity:
-                raise ConfigError(
-                    f"{self._work} holds an unfinished training with other settings: finish it with its own settings, "
-                    "delete it, or choose another output"
-                )
+            check_same_training(self._work, kept["identity"], self._identity)
             if checkpoint.exists():
                 restore_learner(checkpoint, learner, self._env)
                 self.curve = [point for point in kept["curve"] if point["steps"] <= learner.num_timesteps]

@@ -32,7 +32,7 @@ from wm_gym.policies.fused_sac import FusedSAC
 from wm_gym.policies.learners import export_policy
 from wm_gym.policies.mixed_replay import MixedReplay
 from wm_gym.policies.policy import Policy
-from wm_gym.policies.resume import restore_learner, save_learner
+from wm_gym.policies.resume import check_same_training, restore_learner, save_learner
 from wm_gym.policies.trials import try_learner
 from wm_gym.types import Episode, LatentState
 
@@ -278,11 +278,8 @@ class _Rounds:
     def resume(self, work: Path) -> None:
         """Take up an earlier call's checkpoint, or claim the folder and fill the replay with the recording."""
         record = work / "rounds.json"
-        if record.exists() and read_json(record) != self._identity:
-            raise ConfigError(
-                f"{work} holds an unfinished training with other settings: finish it with its own settings, "
-                "delete it, or choose another output"
-            )
+        if record.exists():
+            check_same_training(work, read_json(record), self._identity)
         write_json(record, self._identity)
         folder = work / "checkpoint"
         if folder.exists():

@@ -21,11 +21,20 @@ from torch import Tensor
 
 from wm_gym.envs.imagination import RolloutState
 from wm_gym.envs.sb3 import WorldModelVecEnv
-from wm_gym.errors import ModelError
+from wm_gym.errors import ConfigError, ModelError
 from wm_gym.models.checkpoint import read_tensors, write_tensors
 from wm_gym.policies.filtered_latents import FilteredLatents
 
 _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+def check_same_training(work: Path, kept: Any, identity: Any) -> None:
+    """Raise ``ConfigError`` where the checkpoint in a folder was ``kept`` by a training that is not this one."""
+    if kept != identity:
+        raise ConfigError(
+            f"{work} holds an unfinished training with other settings: finish it with its own settings, "
+            "delete it, or choose another output"
+        )
 
 
 def save_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
