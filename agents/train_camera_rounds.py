@@ -5,7 +5,8 @@ python agents/train_camera_rounds.py model=outputs/inverted_pendulum/camera data
 
 Half of what the agent learns from are the recorded frames as the model filters them, the other half short branches that
 the model imagines from there. What a policy does with a model's errors no recording made before it can show: in every
-round it acts for a few thousand steps, and learns from these too. The model stays as it is.
+round it acts for a few thousand steps, and learns from these too. The model stays as it is. The agent that comes of it
+is a moving average of the policy over the last thousand gradient steps.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Settings:
     output: str = field(default=REQUIRED, metadata={"help": "agent folder to write"})
     model: str = field(default=REQUIRED, metadata={"help": "folder of a camera model"})
     dataset: str = field(default=REQUIRED, metadata={"help": "folder of the recording that it was fitted to"})
-    steps: int = field(default=10_000, metadata={"help": "real steps of all rounds together"})
-    rounds: int = field(default=5, metadata={"help": "of acting and learning"})
+    steps: int = field(default=20_000, metadata={"help": "real steps of all rounds together"})
+    rounds: int = field(default=10, metadata={"help": "of acting and learning"})
     seed: int = field(default=0, metadata={"help": "of everything"})
     first_updates: int = field(default=15_000, metadata={"help": "gradient steps on the recording alone"})
     updates: int = field(default=6_000, metadata={"help": "gradient steps of each round"})
@@ -90,7 +91,7 @@ def main(settings: Settings) -> None:
     trial = trial_figures(returns, np.random.default_rng(settings.seed))
     record = {
         "settings": identity,
-        "method": "SAC on filtered frames and short latent branches",
+        "method": "SAC on filtered frames and short latent branches, its policy averaged",
         "task": trained.task.name,
         "algorithm": "sac",
         "world": "imagination",

@@ -8,6 +8,7 @@ from wm_gym.models import TrainedModel
 from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
 from wm_gym.models.trained import StartStates
 from wm_gym.models.trust import Calibration, Support
+from wm_gym.policies.fused_sac import FusedSAC
 from wm_gym.policies.latent_rounds import LatentRoundsConfig, filter_episodes, learn_in_rounds
 from wm_gym.types import Episode
 
@@ -101,6 +102,25 @@ def test_it_learns_from_the_recording_and_from_what_it_did(trained, tmp_path):
     apart = np.abs(begun[:, None] - replay.observations[None, :31, 0]).max(-1)
     assert (apart.min(1) < 1e-5).all(), "they begin where a filter was at recorded moments"
     assert result.policy.predict(np.zeros(5, np.float32))[0].shape == (1,)
+
+
+def test_what_it_hands_out_is_the_policy_averaged(trained, tmp_path):
+    config = LatentRoundsConfig(steps=1, rounds=1, first_updates=20, updates=10, imagined=8, tried=1)
+    newest = []  # the policy after every ten gradient steps
+    train = FusedSAC.train
+
+    def watching(self, count, batch):
+        train(self, count, batch)
+        newest.append(self.actor.mu.weight.detach().clone())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FusedSAC, "train", watching)
+        result = learn_in_rounds(config, trained, EPISODES, Robot(), tmp_path)
+    first, second, third = newest
+    averaged = 0.99 * (0.99 * first + 0.01 * second) + 0.01 * third
+    torch.testing.assert_close(result.learner.actor.mu.weight, averaged)
+    torch.testing.assert_close(result.policy.tensors["weight.2"], averaged)
+    assert not torch.equal(averaged, third)
 
 
 def test_nothing_is_imagined_where_all_is_to_be_real(trained, tmp_path):

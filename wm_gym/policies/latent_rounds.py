@@ -4,6 +4,7 @@ A policy that is trained in long imagined rollouts finds what a camera model has
 states are it never sees (docs/log.md). Here half of a batch are recorded transitions, their frames filtered as the
 robot's camera will be, and the other half are branches of two steps, imagined from such latent states under the current
 policy. In every round the policy then acts on the robot, which shows what it has wrong. The model stays as it is.
+What is tried and handed out is a moving average of the policy: the last few hundred updates alone may let a pole fall.
 
 Source: Janner et al. 2019, "When to Trust Your Model" (MBPO), algorithm 2, on latent states.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,14 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.logger import configure
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from wm_gym.errors import ConfigError
 from wm_gym.files import read_json, replacing_folder, write_json
 from wm_gym.models import TrainedModel
 from wm_gym.models.camera_world import CameraWorld
+from wm_gym.models.checkpoint import read_tensors, write_tensors
 from wm_gym.policies.fused_sac import FusedSAC
 from wm_gym.policies.learners import export_policy
 from wm_gym.policies.mixed_replay import MixedReplay
@@ -39,6 +43,8 @@ from wm_gym.types import Episode, LatentState
 _ROWS = 2000  # branches imagined side by side
 _UPDATES = 1000  # gradient steps between two times of imagining
 _MEMORY = 5  # times of imagining whose branches are kept
+_STRIDE = 10  # gradient steps between two policies that are averaged
+_DECAY = 0.99  # of the average, so that it looks back some thousand gradient steps
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -47,9 +53,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class LatentRoundsConfig:
     """One agent's training."""
 
-    steps: int = 10_000
+    steps: int = 20_000
     """Real steps that the policy takes itself, all rounds together."""
-    rounds: int = 5
+    rounds: int = 10
     """Of acting and learning, after a first one of learning alone."""
     seed: int = 0
     first_updates: int = 15_000
@@ -133,6 +139,7 @@ def learn_in_rounds(
     env.close()
     details = {"task": trained.task.name, "algorithm": "sac", "world": "latent imagination", "seed": config.seed}
     details |= {"steps": config.steps, "model": dict(trained.manifest.get("files", {}))}
+    rounds.swap_average()
     policy = export_policy(rounds.learner, details)
     return LatentRoundsResult(policy, rounds.learner, rounds.curve, rounds.imagined, rounds.elapsed())
 
@@ -190,6 +197,7 @@ class _Rounds:
             replay_buffer_kwargs={"real_share": config.real_share, "imagined_size": _MEMORY * config.imagined},
         )
         self.learner.set_logger(configure(None, []))
+        self._average = AveragedModel(self.learner.actor, multi_avg_fn=get_ema_multi_avg_fn(_DECAY))
         self.curve: list[dict[str, Any]] = []
         self.imagined = 0
         self._before, self._started = 0.0, time.perf_counter()
@@ -214,13 +222,36 @@ class _Rounds:
         while left > 0:
             if config.real_share < 1:
                 self._imagine()
-            self.learner.train(min(left, _UPDATES), self.learner.batch_size)
-            self.bar.update(min(left, _UPDATES))
+            self._learn(min(left, _UPDATES))
             left -= _UPDATES
-        returns = try_learner(self.learner, self._env, config.seed, config.tried)
+        with self._averaged():
+            returns = try_learner(self.learner, self._env, config.seed, config.tried)
         steps = self._recorded + config.steps_until(number)
         self.curve.append({"steps": steps, "seconds": round(self.elapsed(), 1), "physical": returns})
         self.bar.set_postfix_str(f"{steps:,} real steps, return {np.mean(returns):.1f}")
+
+    def _learn(self, updates: int) -> None:
+        for first in range(0, updates, _STRIDE):
+            count = min(_STRIDE, updates - first)
+            self.learner.train(count, self.learner.batch_size)
+            self._average.update_parameters(self.learner.actor)
+            self.bar.update(count)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within, the learner acts by its averaged policy."""
+        self.swap_average()
+        yield
+        self.swap_average()
+
+    @torch.no_grad()
+    def swap_average(self) -> None:
+        """Exchange the weights of the newest policy and of the average."""
+        averaged = self._average.module.parameters()
+        for mine, other in zip(self.learner.actor.parameters(), averaged, strict=True):
+            newest = mine.clone()
+            mine.copy_(other)
+            other.copy_(newest)
 
     def _act(self, steps: int) -> None:
         """Let the policy, with its own noise, act on what the camera shows."""
@@ -284,6 +315,7 @@ class _Rounds:
         folder = work / "checkpoint"
         if folder.exists():
             restore_learner(folder / "learner.safetensors", self.learner, None)
+            self._average.load_state_dict(read_tensors(folder / "average.safetensors"))
             kept = read_json(folder / "curve.json")
             self.curve, self.imagined, self._before = kept["curve"], kept["imagined"], kept["elapsed"]
             if self.done:
@@ -298,6 +330,7 @@ class _Rounds:
         """Write the checkpoint: of the next round everything else follows from it."""
         with replacing_folder(work / "checkpoint") as partial:
             save_learner(partial / "learner.safetensors", self.learner, None)
+            write_tensors(partial / "average.safetensors", self._average.state_dict())
             write_json(
                 partial / "curve.json", {"curve": self.curve, "imagined": self.imagined, "elapsed": self.elapsed()}
             )
