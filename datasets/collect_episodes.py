@@ -44,6 +44,7 @@ class CameraConfig:
     azimuth: float | None = None
     elevation: float | None = None
     track_body: str | None = None
+    samples: int | None = None
 
 
 @dataclass
@@ -150,6 +151,8 @@ def _task(config: CollectConfig) -> TaskSpec:
     for camera in cameras:
         if not (2 <= camera.width <= 4096 and 2 <= camera.height <= 4096):
             raise ConfigError(f"camera {camera.name!r}: {camera.width} x {camera.height} pixels is no size for a frame")
+        if not 1 <= camera.samples <= 8:
+            raise ConfigError(f"camera {camera.name!r}: samples={camera.samples}, from 1 to 8 are possible")
     if cameras and (reason := why_no_camera()):
         print(f"warning: recording without camera: {reason}", file=sys.stderr)
         cameras = []

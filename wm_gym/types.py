@@ -60,6 +60,9 @@ class CameraSpec:
     """Degrees."""
     track_body: str | None = None
     """Body that the free camera follows; None for a camera that stands still."""
+    samples: int = 1
+    """Points to a pixel's side whose mean is the pixel, as a real one gathers the light of its whole area; 1 is the
+    fastest, and leaves edges in steps."""
 
 
 @dataclass(frozen=True)

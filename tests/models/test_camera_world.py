@@ -6,11 +6,13 @@ import torch
 
 from wm_gym.data.segments import Windows
 from wm_gym.errors import ConfigError
+from wm_gym.files import write_json
 from wm_gym.models.camera_world import CameraWorld, CameraWorldConfig
 from wm_gym.models.fitting import FitConfig, fit
 from wm_gym.models.frame_coder import as_pictures
 from wm_gym.models.members import MEAN, deal_rows, draw_members, show_member
 from wm_gym.models.open_loop import after_context, play_open_loop
+from wm_gym.models.trained import empty_world
 from wm_gym.types import CameraSpec, Observation, Segment
 
 SMALL = CameraWorldConfig(
@@ -212,3 +214,12 @@ def test_settings_that_cannot_be(moving_dot):
         CameraWorld(replace(moving_dot.task, cameras=()), SMALL)
     with pytest.raises(ConfigError, match="members=1"):
         CameraWorld(moving_dot.task, replace(SMALL, members=1))
+
+
+def test_a_file_of_before_points_were_averaged_keeps_its_points(world, tmp_path):
+    plain = {"family": "camera", "model": world.config(), "task": world.task.to_dict()}
+    write_json(tmp_path / "config.json", plain)
+    assert empty_world(tmp_path).shape.window == world.shape.window > 0
+    del plain["model"]["window"]
+    write_json(tmp_path / "config.json", plain)
+    assert empty_world(tmp_path).shape.window == 0

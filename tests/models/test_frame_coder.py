@@ -90,6 +90,31 @@ def test_points_lie_where_something_is_and_draw_it_there():
     assert blobs.amax((1, 2)).tolist() == pytest.approx([1.0, 1.0, 1.0])
 
 
+def _bar_at(place):
+    """A bright bar, four pixels wide with smooth edges, on black: (3, 64, 64)."""
+    columns = torch.arange(64.0)
+    covered = (torch.minimum(columns + 1, place + 2) - torch.maximum(columns, place - 2)).clamp(0, 1)
+    frame = torch.zeros(3, 64, 64)
+    frame[:, 30:34] = covered
+    return frame
+
+
+def test_a_point_follows_what_moves_by_less_than_a_pixel():
+    places = torch.linspace(20, 40, 161)
+    frames = torch.stack([_bar_at(place) for place in places])
+    missed = {}
+    for window in (0.0, 1.5):
+        torch.manual_seed(0)
+        coder = FrameCoder(CameraSpec("eye"), FrameCoderConfig(window=window))
+        coder.measure(frames)
+        with torch.no_grad():
+            columns = coder.encode(frames)[:, : coder.points] * 32 / 10 + 32  # pixels
+        apart = (columns - places.unsqueeze(-1))[32:-32]  # at its ends the background differs
+        missed[window] = (apart - apart.mean(0)).std(0).min().item()  # of the point that follows it best
+    assert missed[1.5] < 0.2, missed
+    assert missed[0.0] > 0.5, "the strongest cell alone jumps by two pixels"
+
+
 def test_every_colour_axis_counts_alike():
     coder = FrameCoder(CameraSpec("eye", width=16, height=16), SMALL)
     pictures = torch.rand(50, 3, 16, 16) * torch.tensor([0.5, 0.1, 0.1]).view(3, 1, 1)

@@ -75,6 +75,20 @@ def test_several_cameras_share_a_canvas_without_mixing(reacher):
 
 
 @needs_egl
+def test_a_pixel_of_several_samples_is_their_mean(reacher):
+    spec, env = reacher
+    model, qpos = physics_of(env).model, np.array([0.4, 0.3, 0.1, 0.1])
+    plain = replace(spec.cameras[0], samples=1)
+    large = Camera(model, replace(plain, width=96, height=128)).draw(qpos)
+    smooth = Camera(model, replace(plain, width=48, height=64, samples=2)).draw(qpos)
+    assert smooth.shape == (64, 48, 3)
+    means = large.reshape(64, 2, 48, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(smooth, means, atol=0.51)
+    both = open_cameras(model, [plain, replace(plain, name="smooth", width=48, height=64, samples=2)])
+    np.testing.assert_array_equal(both["smooth"].draw(qpos), smooth)
+
+
+@needs_egl
 @pytest.mark.parametrize("name", ["reacher", "hopper", "ant", "inverted_double_pendulum"])
 def test_the_imagined_frame_of_a_state_is_its_physical_frame(name):
     """Up to the root's place over the floor, which the observation leaves out: physics is put there too."""

@@ -56,6 +56,8 @@ class CameraWorldConfig:
     judge_layers: int = 2
     context: int = 8
     """Steps that the filter is shown before it is held to know how the robot moves."""
+    window: float = FrameCoderConfig.window
+    """Of the points, see :class:`~wm_gym.models.frame_coder.FrameCoderConfig`."""
 
 
 class CameraWorld(WorldModel):
@@ -68,6 +70,7 @@ class CameraWorld(WorldModel):
     """
 
     family: ClassVar[str] = "camera"
+    unsaid: ClassVar[Mapping[str, Any]] = {"window": 0.0}
 
     def __init__(self, task: TaskSpec, config: CameraWorldConfig | None = None) -> None:
         super().__init__(task)
@@ -80,7 +83,7 @@ class CameraWorld(WorldModel):
             raise ConfigError(f"proprioception=true: {task.name} records no state observation")
         self.obs_types = ("image", "state", "latent") if states else ("image", "latent")
         self.noise_size, self.context = 1, self.shape.context
-        sizes = FrameCoderConfig(self.shape.size, self.shape.points, tuple(self.shape.channels))
+        sizes = FrameCoderConfig(self.shape.size, self.shape.points, tuple(self.shape.channels), self.shape.window)
         self.coders = FrameCoders(self.cameras, task.action_space.size, sizes)
         seen, actions, members = (
             len(self.cameras) * self.shape.size + states,

@@ -43,6 +43,7 @@ _POOLS = 1, 2, 4, 8  # pixels to a side that are averaged before errors are meas
 _RARE = 0.01  # share of the strongest colour axis's variance that is added to each
 _SPAN = 10.0  # a point's number at the frame's edge: the noise on it is then a hundredth of half a frame
 _SHARPNESS = 3.0  # of the maps' softmax, over colours in deviations
+_LITTLE = 1e-6  # weight of all cells around a point together that is taken for none
 _AT_ONCE = 256  # frames drawn in one go: more would only take memory
 _KERNEL = 4, 2, 1  # size, stride and padding: halves a side, or doubles it
 
@@ -56,6 +57,8 @@ class FrameCoderConfig:
     points: int = 8
     channels: tuple[int, ...] = (16, 32, 64, 64)
     """Of each halving of the frame; the last is repeated where a frame is larger."""
+    window: float = 1.5
+    """Deviation, in cells of two pixels, of the weights around the strongest one in a point's centre; 0: that one."""
 
 
 class FrameCoder(nn.Module):
@@ -76,8 +79,10 @@ class FrameCoder(nn.Module):
             raise ConfigError(
                 f"points={config.points}: at least one, of two numbers each, and fewer than size={config.size} in all"
             )
+        if not 0 <= config.window < 100:
+            raise ConfigError(f"window={config.window}: a number of cells from 0 to 100")
         self.height, self.width = camera.height, camera.width
-        self.size, self.points = config.size, config.points
+        self.size, self.points, self.window = config.size, config.points, config.window
         halvings = max(1, (min(self.height, self.width) // _SMALLEST_SIDE).bit_length() - 1)
         channels = [config.channels[min(level, len(config.channels) - 1)] for level in range(halvings)]
         whole = 2**halvings
@@ -138,12 +143,28 @@ class FrameCoder(nn.Module):
         return torch.cat([points, whole.float()], -1)
 
     def _look(self, features: Tensor) -> Tensor:
-        """Where each map is strongest: the columns and then the rows (B, 2 P) of all points, 0 amid the frame."""
+        """Where each map is strongest: the columns and then the rows (B, 2 P) of all points, 0 amid the frame.
+
+        The strongest cell alone jumps from one to the next, two pixels at a time, while what it shows moves evenly:
+        the place is the centre of mass around it.
+        """
         strength = _SHARPNESS * self.attention(features).float()
-        share = strength.flatten(2).softmax(-1).unflatten(2, strength.shape[2:])
-        columns, rows = _axis(strength.shape[3], share.device), _axis(strength.shape[2], share.device)
-        # No matrix product: on a GPU it would be rounded to eight bits, and with it the place.
-        return torch.cat([(share.sum(2) * columns).sum(-1), (share.sum(3) * rows).sum(-1)], -1)
+        columns, rows = (_axis(size, strength.device) for size in (strength.shape[3], strength.shape[2]))
+
+        def centre(share: Tensor) -> tuple[Tensor, Tensor]:
+            # No matrix product: on a GPU it would be rounded to eight bits, and with it the place.
+            return (share.sum(2) * columns).sum(-1), (share.sum(3) * rows).sum(-1)
+
+        column, row = centre(strength.flatten(2).softmax(-1).unflatten(2, strength.shape[2:]))
+        if self.window > 0:
+            radius = self.window * 2 * _SPAN / min(strength.shape[2:])
+            across, down = (
+                torch.exp(-((axis - at.unsqueeze(-1)) / radius).square() / 2)
+                for axis, at in ((columns, column), (rows, row))
+            )
+            weight = F.softplus(strength) * down.unsqueeze(-1) * across.unsqueeze(-2)
+            column, row = centre(weight / weight.sum((2, 3), keepdim=True).clamp(min=_LITTLE))
+        return torch.cat([column, row], -1)
 
     def _blobs(self, points: Tensor, height: int, width: int) -> Tensor:
         """Points (B, 2 P) drawn as blobs: (B, P, height, width)."""

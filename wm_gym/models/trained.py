@@ -169,7 +169,9 @@ def empty_world(folder: Path) -> WorldModel:
     try:
         family, shape = FAMILIES[config["family"]]
         with torch.device("meta"):
-            world: WorldModel = family(TaskSpec.from_dict(config["task"]), shape(**config["model"]))
+            world: WorldModel = family(
+                TaskSpec.from_dict(config["task"]), shape(**{**family.unsaid, **config["model"]})
+            )
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{folder / CONFIG}: does not describe a model ({reason}); {faults.REMEDY}") from error

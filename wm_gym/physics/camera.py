@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import mujoco
 import numpy as np
 
@@ -117,7 +118,7 @@ class Camera:
         self.spec = spec
         self._view, self._body = _view(model, spec)
         self._offset = tuple(self._view.lookat)
-        self._canvas = canvas or Canvas(model, spec.width, spec.height, fine)
+        self._canvas = canvas or Canvas(model, spec.width * spec.samples, spec.height * spec.samples, fine)
 
     def draw(self, qpos: FloatArray) -> FrameArray:
         """The robot at qpos (nq,)."""
@@ -125,7 +126,9 @@ class Camera:
         if self._body is not None:
             here = self._canvas.data.xpos[self._body]
             self._view.lookat[:] = (here[0] + self._offset[0], here[1] + self._offset[1], self._offset[2])
-        return self._canvas.draw(self._view, self.spec.width, self.spec.height)
+        samples = self.spec.samples
+        drawn = self._canvas.draw(self._view, self.spec.width * samples, self.spec.height * samples)
+        return drawn if samples == 1 else _average(drawn, samples)
 
     def render(self, data: mujoco.MjData) -> FrameArray:
         """The robot of a running simulation; its ``data`` is only read."""
@@ -140,7 +143,8 @@ def open_cameras(model: mujoco.MjModel, specs: Sequence[CameraSpec], fine: bool 
     """All cameras of a robot on one canvas, by name."""
     if not specs:
         return {}
-    canvas = Canvas(model, max(spec.width for spec in specs), max(spec.height for spec in specs), fine)
+    width, height = (max(getattr(spec, side) * spec.samples for spec in specs) for side in ("width", "height"))
+    canvas = Canvas(model, width, height, fine)
     return {spec.name: Camera(model, spec, canvas) for spec in specs}
 
 
@@ -168,7 +172,7 @@ class StateRenderer:
             raise RenderError(f"camera {camera!r} does not exist (one of {', '.join(known)})")
         spec = known[camera] if camera is not None else next(iter(known.values()))
         self._map = task.observation_map
-        self._camera = Camera(model, replace(spec, width=width, height=height), fine=True)
+        self._camera = Camera(model, replace(spec, width=width, height=height, samples=1), fine=True)
 
     def draw(self, observation: FloatArray) -> FrameArray:
         """The (H, W, 3) uint8 frame of a state observation (S,)."""
@@ -205,6 +209,12 @@ def _open_context(width: int, height: int) -> Any:
         remedy = INSTALL if kind == "egl" else "unset MUJOCO_GL"
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
         raise RenderError(f"no off-screen drawing here (MUJOCO_GL={kind}: {reason}); {remedy}; {WITHOUT}") from error
+
+
+def _average(frame: FrameArray, samples: int) -> FrameArray:
+    """The means, rounded, of squares of pixels (H s, W s, 3) -> (H, W, 3)."""
+    height, width, _ = frame.shape
+    return cv2.resize(frame, (width // samples, height // samples), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 def _view(model: mujoco.MjModel, spec: CameraSpec) -> tuple[mujoco.MjvCamera, int | None]:

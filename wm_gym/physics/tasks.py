@@ -43,8 +43,10 @@ def _side(body: str, height: float, distance: float, elevation: float = -10.0, a
 
 
 _ROBOTS: dict[str, _Robot] = {
+    # The arm reaches 0.22 m and fills the frame; its smooth edges tell where it is to a fraction of a pixel of 7 mm.
     "reacher": _Robot(
-        "Reacher-v5", CameraSpec("top", lookat=(0.0, 0.0, 0.0), distance=0.76, azimuth=90.0, elevation=-90.0)
+        "Reacher-v5",
+        CameraSpec("top", lookat=(0.0, 0.0, 0.0), distance=0.55, azimuth=90.0, elevation=-90.0, samples=4),
     ),
     "inverted_pendulum": _Robot(
         "InvertedPendulum-v5", CameraSpec("side", lookat=(0.0, 0.0, 0.15), distance=2.6, elevation=-10.0)

@@ -197,7 +197,8 @@ class _Rounds:
             replay_buffer_kwargs={"real_share": config.real_share, "imagined_size": _MEMORY * config.imagined},
         )
         self.learner.set_logger(configure(None, []))
-        self._average = AveragedModel(self.learner.actor, multi_avg_fn=get_ema_multi_avg_fn(_DECAY))
+        averaging = get_ema_multi_avg_fn(_DECAY)  # type: ignore[no-untyped-call]
+        self._average = AveragedModel(self.learner.actor, multi_avg_fn=averaging)
         self.curve: list[dict[str, Any]] = []
         self.imagined = 0
         self._before, self._started = 0.0, time.perf_counter()
