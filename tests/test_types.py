@@ -64,6 +64,8 @@ def test_it_comes_back_as_it_was():
         (("cameras", 0, "name"), ""),
         (("cameras", 0, "width"), 10**9),
         (("cameras", 0, "height"), 0),
+        (("cameras", 0, "samples"), 9),
+        (("cameras", 0, "samples"), 2.0),
         (("cameras", 0, "lookat"), [1.0]),
         (("cameras", 0, "fixed"), 3),
         (("cameras", 0, "_target_"), "os.system"),

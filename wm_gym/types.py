@@ -266,6 +266,8 @@ def _check_numbers(task: TaskSpec) -> None:
         for size in (camera.width, camera.height):
             if not isinstance(size, int) or not 1 <= size <= 4096:
                 raise ValueError(f"camera {camera.name!r}: {size!r} is no number of pixels")
+        if not isinstance(camera.samples, int) or not 1 <= camera.samples <= 8:
+            raise ValueError(f"camera {camera.name!r}: samples={camera.samples!r}, from 1 to 8 are possible")
         lookat = (0.0, 0.0, 0.0) if camera.lookat is None else camera.lookat
         pose = [camera.azimuth, camera.elevation, 1.0 if camera.distance is None else camera.distance, *lookat]
         named = [name for name in (camera.fixed, camera.track_body) if name is not None]
