@@ -37,6 +37,8 @@ from wm_gym.policies.latent_rounds import LatentRoundsConfig, learn_in_rounds
 from wm_gym.policies.latent_training import try_everywhere
 from wm_gym.types import Episode
 
+METHOD = "SAC on filtered frames and short latent branches, its policy averaged"
+
 
 @dataclass
 class Settings:
@@ -74,7 +76,8 @@ def main(settings: Settings) -> None:
     check_model(settings, trained, recorded)
     beside = ("output", "threads", "model", "dataset")
     identity = {name: value for name, value in asdict(settings).items() if name not in beside}
-    if is_complete(output, {"settings": identity, "model": dict(trained.manifest["files"])}, work):
+    known = {"settings": identity, "method": METHOD, "model": dict(trained.manifest["files"])}
+    if is_complete(output, known, work):
         return
     if settings.threads > 0:
         torch.set_num_threads(settings.threads)
@@ -91,7 +94,7 @@ def main(settings: Settings) -> None:
     trial = trial_figures(returns, np.random.default_rng(settings.seed))
     record = {
         "settings": identity,
-        "method": "SAC on filtered frames and short latent branches, its policy averaged",
+        "method": METHOD,
         "task": trained.task.name,
         "algorithm": "sac",
         "world": "imagination",

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
-from wm_gym.data.frames import cache_frames
+from wm_gym.data.frames import cache_frames, check_same_views
 from wm_gym.data.segments import split_episodes
 from wm_gym.errors import ConfigError, ModelError
 from wm_gym.evaluation.held_out import check_held_out
@@ -80,6 +80,8 @@ def main(config: VideoConfig) -> None:
         raise ConfigError(f"camera={camera!r}: the model draws {', '.join(names)}")
     training, recorded = open_dataset(config.train), open_dataset(config.dataset)
     check_held_out(recorded, training)
+    for dataset in (training, recorded):
+        check_same_views(dataset, trained.model.cameras)
     place = place_of(trained.task)
     episodes = [recorded.episode(index, [camera]) for index in range(len(recorded))]
     windows = cut_windows(episodes, camera, place, trained.model.context, config.horizon, config.stride)

@@ -29,7 +29,7 @@ from wm_gym.physics.camera import why_no_camera
 from wm_gym.physics.collect import Job, Recipe, Recorder, record_episodes
 from wm_gym.physics.tasks import task_spec
 from wm_gym.policies.policy import load_policy
-from wm_gym.types import CameraSpec, TaskSpec
+from wm_gym.types import LARGEST_FRAME, MOST_SAMPLES, CameraSpec, TaskSpec
 
 
 @dataclass
@@ -149,10 +149,14 @@ def _task(config: CollectConfig) -> TaskSpec:
                 given["lookat"] = tuple(given["lookat"])
             cameras.append(replace(standard.get(name, CameraSpec(name)), **given))
     for camera in cameras:
-        if not (2 <= camera.width <= 4096 and 2 <= camera.height <= 4096):
+        if not (2 <= camera.width <= LARGEST_FRAME and 2 <= camera.height <= LARGEST_FRAME):
             raise ConfigError(f"camera {camera.name!r}: {camera.width} x {camera.height} pixels is no size for a frame")
-        if not 1 <= camera.samples <= 8:
-            raise ConfigError(f"camera {camera.name!r}: samples={camera.samples}, from 1 to 8 are possible")
+        drawn = camera.samples * max(camera.width, camera.height)
+        if not 1 <= camera.samples <= MOST_SAMPLES or drawn > LARGEST_FRAME:
+            raise ConfigError(
+                f"camera {camera.name!r}: samples={camera.samples}, 1 to {MOST_SAMPLES} are possible, and "
+                f"{LARGEST_FRAME} to a side of the frame"
+            )
     if cameras and (reason := why_no_camera()):
         print(f"warning: recording without camera: {reason}", file=sys.stderr)
         cameras = []

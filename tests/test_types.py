@@ -1,6 +1,7 @@
 """A task description may come from somebody else's file: what is wrong with it is met when it is read."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,16 @@ TASK = TaskSpec(
 
 def test_it_comes_back_as_it_was():
     assert TaskSpec.from_dict(TASK.to_dict()) == TASK
+
+
+CAMERA = TASK.to_dict()["cameras"][0]
+
+
+def test_a_camera_of_one_sample_is_written_as_before_there_were_samples():
+    assert "samples" not in CAMERA
+    smooth = replace(TASK, cameras=(replace(TASK.cameras[0], samples=4),))
+    assert smooth.to_dict()["cameras"][0]["samples"] == 4
+    assert TaskSpec.from_dict(smooth.to_dict()) == smooth
 
 
 @pytest.mark.parametrize(
@@ -66,6 +77,7 @@ def test_it_comes_back_as_it_was():
         (("cameras", 0, "height"), 0),
         (("cameras", 0, "samples"), 9),
         (("cameras", 0, "samples"), 2.0),
+        (("cameras", 0), {**CAMERA, "width": 4096, "samples": 2}),
         (("cameras", 0, "lookat"), [1.0]),
         (("cameras", 0, "fixed"), 3),
         (("cameras", 0, "_target_"), "os.system"),

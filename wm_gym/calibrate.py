@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from wm_gym.config import REQUIRED, run_program
 from wm_gym.data.episodes import Dataset, open_dataset
-from wm_gym.data.frames import cache_frames
+from wm_gym.data.frames import cache_frames, check_same_views
 from wm_gym.data.licence import stated_licence
 from wm_gym.data.moments import cut_moments
 from wm_gym.errors import ConfigError, DataError
@@ -95,7 +95,7 @@ def check_recording(trained: TrainedModel, dataset: Dataset) -> None:
     """Refuse a recording that says nothing of a model's errors.
 
     Raises:
-        DataError: the model was fitted to it or to episodes of it, or it records another robot.
+        DataError: the model was fitted to it or to episodes of it, or it records another robot or from elsewhere.
     """
     if dataset.digest() == dict(trained.manifest.get("dataset", {})).get("sha256"):
         raise DataError(
@@ -105,6 +105,7 @@ def check_recording(trained: TrainedModel, dataset: Dataset) -> None:
     spaces = [(task.env_id, task.observation_space.size, task.action_space.size) for task in (ours, theirs)]
     if spaces[0] != spaces[1]:
         raise DataError(f"{dataset.folder} records {theirs.name}, the model imagines {ours.name}: record its own robot")
+    check_same_views(dataset, trained.model.cameras)
     known = trained.starts.initial[:, 0]
     if trained.model.cameras or len(torch.unique(known, dim=0)) < len(known):
         return  # codes of frames, or a robot that begins alike every time: beginnings tell nothing

@@ -40,6 +40,12 @@ class BoxSpec:
         return len(self.low)
 
 
+LARGEST_FRAME = 4096
+"""Pixels to a side of a camera's frame, and samples to a side, at most."""
+MOST_SAMPLES = 8
+"""To a pixel's side."""
+
+
 @dataclass(frozen=True)
 class CameraSpec:
     """Where a camera looks from, and the size of its frames."""
@@ -105,6 +111,9 @@ class TaskSpec:
         for space in ("observation_space", "action_space"):
             for bound in ("low", "high"):
                 plain[space][bound] = [v if np.isfinite(v) else str(v) for v in plain[space][bound]]
+        for camera in plain["cameras"]:
+            if camera["samples"] == 1:  # as it was written before there were samples: such recordings are the same
+                del camera["samples"]
         return plain
 
     @classmethod
@@ -264,10 +273,12 @@ def _check_numbers(task: TaskSpec) -> None:
         if not isinstance(camera.name, str) or not _NAME.fullmatch(camera.name):
             raise ValueError(f"camera name {camera.name!r}")
         for size in (camera.width, camera.height):
-            if not isinstance(size, int) or not 1 <= size <= 4096:
+            if not isinstance(size, int) or not 1 <= size <= LARGEST_FRAME:
                 raise ValueError(f"camera {camera.name!r}: {size!r} is no number of pixels")
-        if not isinstance(camera.samples, int) or not 1 <= camera.samples <= 8:
-            raise ValueError(f"camera {camera.name!r}: samples={camera.samples!r}, from 1 to 8 are possible")
+        if not isinstance(camera.samples, int) or not 1 <= camera.samples <= MOST_SAMPLES:
+            raise ValueError(f"camera {camera.name!r}: samples={camera.samples!r}, 1 to {MOST_SAMPLES} are possible")
+        if camera.samples > 1 and camera.samples * max(camera.width, camera.height) > LARGEST_FRAME:
+            raise ValueError(f"camera {camera.name!r}: more than {LARGEST_FRAME} samples to a side cannot be drawn")
         lookat = (0.0, 0.0, 0.0) if camera.lookat is None else camera.lookat
         pose = [camera.azimuth, camera.elevation, 1.0 if camera.distance is None else camera.distance, *lookat]
         named = [name for name in (camera.fixed, camera.track_body) if name is not None]

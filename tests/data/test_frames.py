@@ -1,11 +1,13 @@
 """Three episodes of 12, 11 and 15 steps with two cameras; the last one's second camera was missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from wm_gym.data import frames as frames_module
 from wm_gym.data.episodes import open_dataset
-from wm_gym.data.frames import cache_frames, frozen_camera
+from wm_gym.data.frames import cache_frames, check_same_views, frozen_camera
 from wm_gym.data.video import read_video, write_video
 from wm_gym.errors import DataError
 
@@ -20,6 +22,16 @@ def dataset(tmp_path, make_task, make_episode, make_writer):
             episode.frames["side"][:] = 0
         writer.stage(f"e{number}", episode)
     return writer.finish(["e0", "e1", "e2"])
+
+
+def test_a_camera_that_looked_from_elsewhere_is_named(dataset):
+    front, side = dataset.task.cameras
+    check_same_views(dataset, [front, side])
+    check_same_views(dataset, [])
+    with pytest.raises(DataError, match=r"'side' was recorded with samples=1, the model sees with 4"):
+        check_same_views(dataset, [front, replace(side, samples=4)])
+    with pytest.raises(DataError, match="no camera 'wrist'"):
+        check_same_views(dataset, [replace(side, name="wrist")])
 
 
 def damage(dataset, camera, change):

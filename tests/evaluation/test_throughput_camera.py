@@ -26,7 +26,13 @@ def test_the_best_way_to_draw_is_what_imagination_is_held_against(monkeypatch):
 
     rates = {"latent": 800.0, "image": 100.0, "image, one environment": 60.0, 1: 20.0, 2: 40.0, 4: 30.0}
     monkeypatch.setattr(throughput_camera, "vector_runner", imagined)
-    monkeypatch.setattr(throughput_camera, "pixels_runner", lambda task, rows: Runner("MuJoCo", rows, lambda: None))
+    samples = []
+
+    def drawn(task, rows):
+        samples.append(task.cameras[0].samples)
+        return Runner("MuJoCo", rows, lambda: None)
+
+    monkeypatch.setattr(throughput_camera, "pixels_runner", drawn)
     monkeypatch.setattr(throughput_camera.os, "cpu_count", lambda: 2)
 
     def timed(makers, blocks, seconds, tell):
@@ -39,6 +45,7 @@ def test_the_best_way_to_draw_is_what_imagination_is_held_against(monkeypatch):
     found = throughput_camera.measure_camera(trained, 100, 1, 0.0, print)
     assert found["ratios"] == {"latent": 20.0, "image": 2.5}
     assert [figure["rows"] for figure in found["figures"]] == [100, 100, 1, 1, 2, 4]
+    assert SEEN.cameras[0].samples > 1 and samples == [1, 1, 1], "MuJoCo draws as fast as it can"
 
 
 @pytest.mark.skipif(why_no_camera() is not None, reason="this machine cannot draw")

@@ -107,20 +107,32 @@ def test_it_learns_from_the_recording_and_from_what_it_did(trained, tmp_path):
 def test_what_it_hands_out_is_the_policy_averaged(trained, tmp_path):
     config = LatentRoundsConfig(steps=1, rounds=1, first_updates=20, updates=10, imagined=8, tried=1)
     newest = []  # the policy after every ten gradient steps
+    acting = []  # at every step of the robot
+
+    class Watched(Robot):
+        def step(self, action):
+            acting.append(held[0].actor.mu.weight.detach().clone())
+            return super().step(action)
+
+    held = []
     train = FusedSAC.train
 
     def watching(self, count, batch):
         train(self, count, batch)
         newest.append(self.actor.mu.weight.detach().clone())
+        held[:] = [self]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FusedSAC, "train", watching)
-        result = learn_in_rounds(config, trained, EPISODES, Robot(), tmp_path)
+        result = learn_in_rounds(config, trained, EPISODES, Watched(), tmp_path)
     first, second, third = newest
     averaged = 0.99 * (0.99 * first + 0.01 * second) + 0.01 * third
     torch.testing.assert_close(result.learner.actor.mu.weight, averaged)
     torch.testing.assert_close(result.policy.tensors["weight.2"], averaged)
     assert not torch.equal(averaged, third)
+    torch.testing.assert_close(acting[0], 0.99 * first + 0.01 * second)  # the first trial's seven steps
+    assert torch.equal(acting[7], second), "on the robot the newest policy acts"
+    torch.testing.assert_close(acting[8], averaged)
 
 
 def test_nothing_is_imagined_where_all_is_to_be_real(trained, tmp_path):

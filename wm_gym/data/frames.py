@@ -7,7 +7,7 @@ pixels take 0.6 GB on disk and only what is read in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from wm_gym.data.episodes import Dataset
 from wm_gym.data.video import inspect_video
 from wm_gym.errors import DataError
 from wm_gym.files import read_json, write_json
-from wm_gym.types import Episode, FrameArray
+from wm_gym.types import CameraSpec, Episode, FrameArray
 
 _SAME = 12  # levels of 255: what encoding alone changes in a pixel of a still picture
 _FROZEN_STEPS = 10  # a shorter stand-still is no proof
@@ -116,6 +116,24 @@ def _decode(
     for file in files.values():
         file.flush()
     return dict(sorted(bad.items()))
+
+
+def check_same_views(dataset: Dataset, cameras: Sequence[CameraSpec]) -> None:
+    """Refuse a recording whose cameras look from elsewhere than a model's.
+
+    Raises:
+        DataError: one of ``cameras`` is missing in it, or was placed otherwise.
+    """
+    recorded = {camera.name: asdict(camera) for camera in dataset.task.cameras}
+    for camera in cameras:
+        if camera.name not in recorded:
+            raise DataError(f"{dataset.folder}: no camera {camera.name!r}, which the model sees")
+        for name, value in asdict(camera).items():
+            if recorded[camera.name][name] != value:
+                raise DataError(
+                    f"{dataset.folder}: camera {camera.name!r} was recorded with {name}={recorded[camera.name][name]}, "
+                    f"the model sees with {value}: record it anew with the model's own (its config.json)"
+                )
 
 
 def frozen_camera(episode: Episode, spread: np.ndarray) -> str:

@@ -43,7 +43,7 @@ _POOLS = 1, 2, 4, 8  # pixels to a side that are averaged before errors are meas
 _RARE = 0.01  # share of the strongest colour axis's variance that is added to each
 _SPAN = 10.0  # a point's number at the frame's edge: the noise on it is then a hundredth of half a frame
 _SHARPNESS = 3.0  # of the maps' softmax, over colours in deviations
-_LITTLE = 1e-6  # weight of all cells around a point together that is taken for none
+_LITTLE = 1e-6  # weight that a point's first place keeps: where nothing is strong it stays there
 _AT_ONCE = 256  # frames drawn in one go: more would only take memory
 _KERNEL = 4, 2, 1  # size, stride and padding: halves a side, or doubles it
 
@@ -58,7 +58,8 @@ class FrameCoderConfig:
     channels: tuple[int, ...] = (16, 32, 64, 64)
     """Of each halving of the frame; the last is repeated where a frame is larger."""
     window: float = 1.5
-    """Deviation, in cells of two pixels, of the weights around the strongest one in a point's centre; 0: that one."""
+    """Deviation of the weights around where a map is strongest, in cells of two pixels along the frame's shorter side;
+    0: a point lies where its softmax does, as in models of before."""
 
 
 class FrameCoder(nn.Module):
@@ -145,8 +146,8 @@ class FrameCoder(nn.Module):
     def _look(self, features: Tensor) -> Tensor:
         """Where each map is strongest: the columns and then the rows (B, 2 P) of all points, 0 amid the frame.
 
-        The strongest cell alone jumps from one to the next, two pixels at a time, while what it shows moves evenly:
-        the place is the centre of mass around it.
+        A softmax over the map that finds something small all but picks one cell, and jumps to the next, two pixels
+        away, while the thing moves evenly: the place is the centre of mass around there.
         """
         strength = _SHARPNESS * self.attention(features).float()
         columns, rows = (_axis(size, strength.device) for size in (strength.shape[3], strength.shape[2]))
@@ -163,7 +164,8 @@ class FrameCoder(nn.Module):
                 for axis, at in ((columns, column), (rows, row))
             )
             weight = F.softplus(strength) * down.unsqueeze(-1) * across.unsqueeze(-2)
-            column, row = centre(weight / weight.sum((2, 3), keepdim=True).clamp(min=_LITTLE))
+            (across, down), mass = centre(weight), weight.sum((2, 3))
+            column, row = ((at + _LITTLE * old) / (mass + _LITTLE) for at, old in ((across, column), (down, row)))
         return torch.cat([column, row], -1)
 
     def _blobs(self, points: Tensor, height: int, width: int) -> Tensor:

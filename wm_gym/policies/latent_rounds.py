@@ -27,7 +27,7 @@ from stable_baselines3.common.logger import configure
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from wm_gym.errors import ConfigError
+from wm_gym.errors import ConfigError, ModelError
 from wm_gym.files import read_json, replacing_folder, write_json
 from wm_gym.models import TrainedModel
 from wm_gym.models.camera_world import CameraWorld
@@ -101,7 +101,7 @@ class LatentRoundsResult:
     policy: Policy
     """Acts on latent vectors (D,)."""
     learner: SAC
-    """To be saved for stable-baselines3."""
+    """To be saved for stable-baselines3: its actor is the averaged one, its critics and optimizers are the newest."""
     curve: list[dict[str, Any]]
     """Of each round: real steps, the recording's included, and returns in the physics, from the camera."""
     imagined: int
@@ -183,6 +183,7 @@ class _Rounds:
         self._config, self._model, self._env, self._episodes = config, model, env, episodes
         self._recorded = sum(len(episode) for episode in episodes)
         self._identity = {name: str(value) for name, value in asdict(config).items()}
+        self._identity |= {"averaged": f"every {_STRIDE} at {_DECAY}"}
         self._identity |= {"model": str(dict(trained.manifest.get("files", {}))), "recorded": str(self._recorded)}
         self.learner = FusedSAC(
             "MlpPolicy",
@@ -242,8 +243,10 @@ class _Rounds:
     def _averaged(self) -> Iterator[None]:
         """Within, the learner acts by its averaged policy."""
         self.swap_average()
-        yield
-        self.swap_average()
+        try:
+            yield
+        finally:
+            self.swap_average()
 
     @torch.no_grad()
     def swap_average(self) -> None:
@@ -316,7 +319,7 @@ class _Rounds:
         folder = work / "checkpoint"
         if folder.exists():
             restore_learner(folder / "learner.safetensors", self.learner, None)
-            self._average.load_state_dict(read_tensors(folder / "average.safetensors"))
+            self._restore_average(folder / "average.safetensors")
             kept = read_json(folder / "curve.json")
             self.curve, self.imagined, self._before = kept["curve"], kept["imagined"], kept["elapsed"]
             if self.done:
@@ -326,6 +329,12 @@ class _Rounds:
             for step, action in enumerate(episode.actions):
                 ended = episode.terminated and step == len(episode) - 1
                 self._keep(vectors[step], action, float(episode.rewards[step]), vectors[step + 1], ended)
+
+    def _restore_average(self, path: Path) -> None:
+        try:
+            self._average.load_state_dict(read_tensors(path))
+        except RuntimeError as error:
+            raise ModelError(f"{path}: does not fit these settings; delete it to train from the start") from error
 
     def save(self, work: Path) -> None:
         """Write the checkpoint: of the next round everything else follows from it."""
