@@ -212,8 +212,11 @@ def _open_context(width: int, height: int) -> Any:
 
 def _average(frame: FrameArray, samples: int) -> FrameArray:
     """The means, rounded, of squares of pixels (H s, W s, 3) -> (H, W, 3)."""
-    rows = np.sum([frame[first::samples] for first in range(samples)], axis=0, dtype=np.uint16)
-    sums = np.sum([rows[:, first::samples] for first in range(samples)], axis=0, dtype=np.uint16)
+    height, width, _ = frame.shape
+    sums = np.zeros((height // samples, width // samples, 3), np.uint16)  # several times as fast as a mean over axes
+    for row in range(samples):
+        for column in range(samples):
+            sums += frame[row::samples, column::samples]
     return np.asarray(np.round(sums / samples**2), np.uint8)
 
 
