@@ -4,7 +4,7 @@ A policy that is trained in long imagined rollouts finds what a camera model has
 states are it never sees (docs/log.md). Here half of a batch are recorded transitions, their frames filtered as the
 robot's camera will be, and the other half are branches of two steps, imagined from such latent states under the current
 policy. In every round the policy then acts on the robot, which shows what it has wrong. The model stays as it is.
-What is tried and handed out is a moving average of the policy: the last few hundred updates alone may let a pole fall.
+What is tried and handed out is a moving average of the policy, which is not shown to do better than the last one.
 
 Source: Janner et al. 2019, "When to Trust Your Model" (MBPO), algorithm 2, on latent states.
 """
