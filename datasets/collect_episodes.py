@@ -29,7 +29,7 @@ from wm_gym.physics.camera import why_no_camera
 from wm_gym.physics.collect import Job, Recipe, Recorder, record_episodes
 from wm_gym.physics.tasks import task_spec
 from wm_gym.policies.policy import load_policy
-from wm_gym.types import LARGEST_FRAME, MOST_SAMPLES, CameraSpec, TaskSpec
+from wm_gym.types import LARGEST_FRAME, CameraSpec, TaskSpec
 
 
 @dataclass
@@ -151,12 +151,8 @@ def _task(config: CollectConfig) -> TaskSpec:
     for camera in cameras:
         if not (2 <= camera.width <= LARGEST_FRAME and 2 <= camera.height <= LARGEST_FRAME):
             raise ConfigError(f"camera {camera.name!r}: {camera.width} x {camera.height} pixels is no size for a frame")
-        drawn = camera.samples * max(camera.width, camera.height)
-        if not 1 <= camera.samples <= MOST_SAMPLES or drawn > LARGEST_FRAME:
-            raise ConfigError(
-                f"camera {camera.name!r}: samples={camera.samples}, 1 to {MOST_SAMPLES} are possible, and "
-                f"{LARGEST_FRAME} to a side of the frame"
-            )
+        if fault := camera.samples_fault():
+            raise ConfigError(fault)
     if cameras and (reason := why_no_camera()):
         print(f"warning: recording without camera: {reason}", file=sys.stderr)
         cameras = []

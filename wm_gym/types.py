@@ -41,9 +41,8 @@ class BoxSpec:
 
 
 LARGEST_FRAME = 4096
-"""Pixels to a side of a camera's frame, and samples to a side, at most."""
-MOST_SAMPLES = 8
-"""To a pixel's side."""
+"""Pixels to a side of a camera's frame at most, those that are drawn for several samples included."""
+_MOST_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,21 @@ class CameraSpec:
     samples: int = 1
     """Points to a pixel's side whose mean is the pixel, as a real one gathers the light of its whole area; 1 is the
     fastest, and leaves edges in steps."""
+
+    @property
+    def drawn_size(self) -> tuple[int, int]:
+        """Width and height of what is drawn, ``samples`` times as large as the frame."""
+        return self.width * self.samples, self.height * self.samples
+
+    def samples_fault(self) -> str:
+        """What is wrong with ``samples``, in words; empty where nothing is."""
+        possible = isinstance(self.samples, int) and 1 <= self.samples <= _MOST_SAMPLES
+        if possible and (self.samples == 1 or max(self.drawn_size) <= LARGEST_FRAME):
+            return ""
+        return (
+            f"camera {self.name!r}: samples={self.samples!r}, 1 to {_MOST_SAMPLES} are possible, "
+            f"and {LARGEST_FRAME} to a side of the frame"
+        )
 
 
 @dataclass(frozen=True)
@@ -275,10 +289,8 @@ def _check_numbers(task: TaskSpec) -> None:
         for size in (camera.width, camera.height):
             if not isinstance(size, int) or not 1 <= size <= LARGEST_FRAME:
                 raise ValueError(f"camera {camera.name!r}: {size!r} is no number of pixels")
-        if not isinstance(camera.samples, int) or not 1 <= camera.samples <= MOST_SAMPLES:
-            raise ValueError(f"camera {camera.name!r}: samples={camera.samples!r}, 1 to {MOST_SAMPLES} are possible")
-        if camera.samples > 1 and camera.samples * max(camera.width, camera.height) > LARGEST_FRAME:
-            raise ValueError(f"camera {camera.name!r}: more than {LARGEST_FRAME} samples to a side cannot be drawn")
+        if fault := camera.samples_fault():
+            raise ValueError(fault)
         lookat = (0.0, 0.0, 0.0) if camera.lookat is None else camera.lookat
         pose = [camera.azimuth, camera.elevation, 1.0 if camera.distance is None else camera.distance, *lookat]
         named = [name for name in (camera.fixed, camera.track_body) if name is not None]

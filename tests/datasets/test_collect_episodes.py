@@ -212,6 +212,7 @@ def test_an_episode_limit_of_ones_own(tmp_path):
         (["task=reacher", "task.max_episode_steps=0"], "task.max_episode_steps=0"),
         (["task=reacher", "camera.width=0"], "0 x 64 pixels"),
         (["task=reacher", "task.cameras.top.samples=0"], "samples=0"),
+        (["task=reacher", "task.cameras.top.samples=2", "camera.width=4000"], "samples=2"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, arguments, words):

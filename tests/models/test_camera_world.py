@@ -214,6 +214,8 @@ def test_settings_that_cannot_be(moving_dot):
         CameraWorld(replace(moving_dot.task, cameras=()), SMALL)
     with pytest.raises(ConfigError, match="members=1"):
         CameraWorld(moving_dot.task, replace(SMALL, members=1))
+    with pytest.raises(ConfigError, match="window=-1"):
+        CameraWorld(moving_dot.task, replace(SMALL, window=-1))
 
 
 def test_a_file_of_before_points_were_averaged_keeps_its_points(world, tmp_path):

@@ -70,7 +70,7 @@ class CameraWorld(WorldModel):
     """
 
     family: ClassVar[str] = "camera"
-    unsaid: ClassVar[Mapping[str, Any]] = {"window": 0.0}
+    legacy_settings: ClassVar[Mapping[str, Any]] = {"window": 0.0}
 
     def __init__(self, task: TaskSpec, config: CameraWorldConfig | None = None) -> None:
         super().__init__(task)

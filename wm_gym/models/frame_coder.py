@@ -152,20 +152,19 @@ class FrameCoder(nn.Module):
         strength = _SHARPNESS * self.attention(features).float()
         columns, rows = (_axis(size, strength.device) for size in (strength.shape[3], strength.shape[2]))
 
-        def centre(share: Tensor) -> tuple[Tensor, Tensor]:
+        def moments_of(share: Tensor) -> tuple[Tensor, Tensor]:
             # No matrix product: on a GPU it would be rounded to eight bits, and with it the place.
             return (share.sum(2) * columns).sum(-1), (share.sum(3) * rows).sum(-1)
 
-        column, row = centre(strength.flatten(2).softmax(-1).unflatten(2, strength.shape[2:]))
+        column, row = moments_of(strength.flatten(2).softmax(-1).unflatten(2, strength.shape[2:]))
         if self.window > 0:
             radius = self.window * 2 * _SPAN / min(strength.shape[2:])
-            across, down = (
-                torch.exp(-((axis - at.unsqueeze(-1)) / radius).square() / 2)
-                for axis, at in ((columns, column), (rows, row))
-            )
-            weight = F.softplus(strength) * down.unsqueeze(-1) * across.unsqueeze(-2)
-            (across, down), mass = centre(weight), weight.sum((2, 3))
-            column, row = ((at + _LITTLE * old) / (mass + _LITTLE) for at, old in ((across, column), (down, row)))
+            near_columns = torch.exp(-((columns - column.unsqueeze(-1)) / radius).square() / 2)
+            near_rows = torch.exp(-((rows - row.unsqueeze(-1)) / radius).square() / 2)
+            weight = F.softplus(strength) * near_rows.unsqueeze(-1) * near_columns.unsqueeze(-2)
+            mass = weight.sum((2, 3)) + _LITTLE
+            moments = zip(moments_of(weight), (column, row), strict=True)
+            column, row = ((moment + _LITTLE * first) / mass for moment, first in moments)
         return torch.cat([column, row], -1)
 
     def _blobs(self, points: Tensor, height: int, width: int) -> Tensor:

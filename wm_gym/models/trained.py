@@ -170,7 +170,7 @@ def empty_world(folder: Path) -> WorldModel:
         family, shape = FAMILIES[config["family"]]
         with torch.device("meta"):
             world: WorldModel = family(
-                TaskSpec.from_dict(config["task"]), shape(**{**family.unsaid, **config["model"]})
+                TaskSpec.from_dict(config["task"]), shape(**{**family.legacy_settings, **config["model"]})
             )
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -65,7 +65,7 @@ class WorldModel(Trainable):
     """What :meth:`draw` shows; empty for a model without pictures."""
     can_omit: ClassVar[bool] = False
     """Whether a row can be imagined by the one belief that it shows, at a part of the cost and without a spread."""
-    unsaid: ClassVar[Mapping[str, Any]] = {}
+    legacy_settings: ClassVar[Mapping[str, Any]] = {}
     """Values of settings in a ``config.json`` that was written before they existed."""
     normalizer: Normalizer
     """Scales, ranges and bounds of the training data."""

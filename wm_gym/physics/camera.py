@@ -117,7 +117,7 @@ class Camera:
         self.spec = spec
         self._view, self._body = _view(model, spec)
         self._offset = tuple(self._view.lookat)
-        self._canvas = canvas or Canvas(model, spec.width * spec.samples, spec.height * spec.samples, fine)
+        self._canvas = canvas or Canvas(model, *spec.drawn_size, fine)
 
     def draw(self, qpos: FloatArray) -> FrameArray:
         """The robot at qpos (nq,)."""
@@ -125,9 +125,8 @@ class Camera:
         if self._body is not None:
             here = self._canvas.data.xpos[self._body]
             self._view.lookat[:] = (here[0] + self._offset[0], here[1] + self._offset[1], self._offset[2])
-        samples = self.spec.samples
-        drawn = self._canvas.draw(self._view, self.spec.width * samples, self.spec.height * samples)
-        return drawn if samples == 1 else _average(drawn, samples)
+        drawn = self._canvas.draw(self._view, *self.spec.drawn_size)
+        return drawn if self.spec.samples == 1 else _average(drawn, self.spec.samples)
 
     def render(self, data: mujoco.MjData) -> FrameArray:
         """The robot of a running simulation; its ``data`` is only read."""
@@ -142,8 +141,8 @@ def open_cameras(model: mujoco.MjModel, specs: Sequence[CameraSpec], fine: bool 
     """All cameras of a robot on one canvas, by name."""
     if not specs:
         return {}
-    width, height = (max(getattr(spec, side) * spec.samples for spec in specs) for side in ("width", "height"))
-    canvas = Canvas(model, width, height, fine)
+    widths, heights = zip(*(spec.drawn_size for spec in specs), strict=True)
+    canvas = Canvas(model, max(widths), max(heights), fine)
     return {spec.name: Camera(model, spec, canvas) for spec in specs}
 
 

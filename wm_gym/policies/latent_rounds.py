@@ -6,7 +6,8 @@ robot's camera will be, and the other half are branches of two steps, imagined f
 policy. In every round the policy then acts on the robot, which shows what it has wrong. The model stays as it is.
 What is tried and handed out is a moving average of the policy, which is not shown to do better than the last one.
 
-Source: Janner et al. 2019, "When to Trust Your Model" (MBPO), algorithm 2, on latent states.
+Sources: Janner et al. 2019, "When to Trust Your Model" (MBPO), algorithm 2, on latent states; averaged weights from
+Polyak and Juditsky 1992 ("Acceleration of stochastic approximation by averaging").
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from stable_baselines3.common.logger import configure
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from wm_gym.errors import ConfigError, ModelError
+from wm_gym.errors import ConfigError
 from wm_gym.files import read_json, replacing_folder, write_json
 from wm_gym.models import TrainedModel
 from wm_gym.models.camera_world import CameraWorld
@@ -36,7 +37,7 @@ from wm_gym.policies.fused_sac import FusedSAC
 from wm_gym.policies.learners import export_policy
 from wm_gym.policies.mixed_replay import MixedReplay
 from wm_gym.policies.policy import Policy
-from wm_gym.policies.resume import check_same_training, restore_learner, save_learner
+from wm_gym.policies.resume import check_same_training, fitting, restore_learner, save_learner
 from wm_gym.policies.trials import try_learner
 from wm_gym.types import Episode, LatentState
 
@@ -319,7 +320,8 @@ class _Rounds:
         folder = work / "checkpoint"
         if folder.exists():
             restore_learner(folder / "learner.safetensors", self.learner, None)
-            self._restore_average(folder / "average.safetensors")
+            with fitting(average := folder / "average.safetensors"):
+                self._average.load_state_dict(read_tensors(average))
             kept = read_json(folder / "curve.json")
             self.curve, self.imagined, self._before = kept["curve"], kept["imagined"], kept["elapsed"]
             if self.done:
@@ -329,12 +331,6 @@ class _Rounds:
             for step, action in enumerate(episode.actions):
                 ended = episode.terminated and step == len(episode) - 1
                 self._keep(vectors[step], action, float(episode.rewards[step]), vectors[step + 1], ended)
-
-    def _restore_average(self, path: Path) -> None:
-        try:
-            self._average.load_state_dict(read_tensors(path))
-        except RuntimeError as error:
-            raise ModelError(f"{path}: does not fit these settings; delete it to train from the start") from error
 
     def save(self, work: Path) -> None:
         """Write the checkpoint: of the next round everything else follows from it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ def check_same_training(work: Path, kept: Any, identity: Any) -> None:
             f"{work} holds an unfinished training with other settings: finish it with its own settings, "
             "delete it, or choose another output"
         )
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Raise ``ModelError`` where what a checkpoint holds does not fit into what it is put."""
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path}: does not fit these settings; delete it to train from the start") from error
 
 
 def save_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
@@ -75,7 +85,7 @@ def restore_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
         ModelError: the file is damaged or belongs to a learner of other settings.
     """
     tensors = read_tensors(path)
-    try:
+    with fitting(path):
         learner.policy.load_state_dict(_named(tensors, "weight."))
         for index, optimizer in enumerate(_optimizers(learner)):
             for number, parameter in enumerate(_parameters(optimizer)):
@@ -98,8 +108,6 @@ def restore_learner(path: Path, learner: BaseAlgorithm, env: Any) -> None:
         position, has_gauss, gauss = tensors["numpy.rest"].tolist()
         keys = tensors["numpy.keys"].numpy().astype(np.uint32)
         np.random.set_state(("MT19937", keys, int(position), int(has_gauss), gauss))  # noqa: NPY002
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{path}: does not fit these settings; delete it to train from the start") from error
 
 
 def _rollouts(env: Any) -> Any:
