@@ -14,7 +14,7 @@ from wm_gym.data.licence import UNSTATED, stated_licence
 from wm_gym.data.writer import DatasetWriter
 from wm_gym.errors import ConfigError, DataError
 from wm_gym.models import load_model
-from wm_gym.testing.inputs import TASK, make_episode, make_model
+from wm_gym.testing.inputs import TASK, make_camera_model, make_episode, make_model
 
 
 def record(folder, episodes=12, licence="CC0-1.0", task=TASK):
@@ -82,6 +82,19 @@ def test_another_robot_is_refused(place):
     record(place / "other", task=replace(TASK, env_id="Hopper-v5", name="hopper"))
     with pytest.raises(DataError, match="records hopper, the model imagines toy"):
         calibrate(settings(place, dataset=f"{place}/other"))
+
+
+def test_a_camera_that_looked_from_elsewhere_is_refused(place):
+    seeing = make_camera_model()
+    seeing.save(place / "model")
+    (camera,) = seeing.task.cameras
+    writer = DatasetWriter(
+        place / "far", replace(TASK, cameras=(replace(camera, distance=3.0),)), {"seed": 0}, "CC0-1.0", {}, "record"
+    )
+    writer.stage("ep-0", make_episode(0, frames=True))
+    writer.finish(["ep-0"])
+    with pytest.raises(DataError, match=r"'top' was recorded with distance=3\.0, the model sees with None"):
+        calibrate(settings(place, dataset=f"{place}/far"))
 
 
 def test_a_stride_that_is_none_is_refused(place):

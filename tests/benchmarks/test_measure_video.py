@@ -94,6 +94,7 @@ def test_a_report_of_a_camera_model_shows_its_figures_and_its_film(model, record
     [
         ("horizon=90", "no held-out episode has the 92 steps"),
         ("model=reacher", "draws no pictures"),
+        ("model=inverted_pendulum_camera", "no camera 'side', which the model sees"),
     ],
 )
 def test_bad_input_is_one_line(model, recordings, tmp_path, setting, told):
